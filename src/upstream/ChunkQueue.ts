@@ -1,0 +1,102 @@
+import { Cause, Effect, type Pull } from "effect"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+
+/** What a queue can ask of whoever fills it. */
+export interface Producer {
+  readonly pause: () => void
+  readonly resume: () => void
+}
+
+/** How many unread bytes stop the producer. */
+const highWater = 256 * 1024
+
+/**
+ * The body of one upstream answer on its way from a callback to a fiber: one producer, one consumer, in order.
+ *
+ * The producer is paused above a high-water mark and goes on once the queue was emptied, so that a slow client slows
+ * the upstream instead of filling memory. `waiting` and `paused` tell an idle timer whether silence is the upstream's.
+ */
+export class ChunkQueue<E> {
+  private chunks: Array<Buffer> = []
+  private size = 0
+  private ended = false
+  private failure: Cause.Cause<E> | undefined
+  private consumer: ((pull: Effect.Effect<NonEmptyReadonlyArray<Buffer>, E | Cause.Done>) => void) | undefined
+  private producer: Producer | undefined
+  /** Whether the producer stands still because of us. */
+  paused = false
+  /** How many chunks came in so far; an idle timer compares it with what it saw last. */
+  received = 0
+
+  /** Names the producer. A queue without one is filled by somebody who looks at `paused`. */
+  connect(producer: Producer): void {
+    this.producer = producer
+    if (this.paused) producer.pause()
+  }
+
+  /** Whether the end, or a failure, has come in. */
+  get closed(): boolean {
+    return this.ended || this.failure !== undefined
+  }
+
+  offer(chunk: Buffer): void {
+    if (this.closed || chunk.length === 0) return
+    this.received++
+    const consumer = this.consumer
+    if (consumer !== undefined) {
+      this.consumer = undefined
+      consumer(Effect.succeed([chunk]))
+      return
+    }
+    this.chunks.push(chunk)
+    this.size += chunk.length
+    if (!this.paused && this.size > highWater) {
+      this.paused = true
+      this.producer?.pause()
+    }
+  }
+
+  end(): void {
+    if (this.closed) return
+    this.ended = true
+    this.wake()
+  }
+
+  fail(error: E): void {
+    if (this.closed) return
+    this.failure = Cause.fail(error)
+    this.wake()
+  }
+
+  private wake(): void {
+    const consumer = this.consumer
+    if (consumer === undefined) return
+    this.consumer = undefined
+    consumer(this.next())
+  }
+
+  private next(): Effect.Effect<NonEmptyReadonlyArray<Buffer>, E | Cause.Done> {
+    return this.failure === undefined ? Cause.done() : Effect.failCause(this.failure)
+  }
+
+  /** The chunks that came since the last pull; waits for one where there is none. A failure comes behind them. */
+  readonly pull: Pull.Pull<NonEmptyReadonlyArray<Buffer>, E> = Effect.suspend(() => {
+    if (this.chunks.length > 0) {
+      const chunks = this.chunks as unknown as NonEmptyReadonlyArray<Buffer>
+      this.chunks = []
+      this.size = 0
+      if (this.paused && !this.closed) {
+        this.paused = false
+        this.producer?.resume()
+      }
+      return Effect.succeed(chunks)
+    }
+    if (this.closed) return this.next()
+    return Effect.callback<NonEmptyReadonlyArray<Buffer>, E | Cause.Done>((resume) => {
+      this.consumer = resume
+      return Effect.sync(() => {
+        this.consumer = undefined
+      })
+    })
+  })
+}

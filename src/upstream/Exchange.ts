@@ -1,0 +1,74 @@
+import { type Effect, Schema, type Scope } from "effect"
+import type { ChunkQueue } from "./ChunkQueue.ts"
+
+/** Headers by lower-case name. A repeated header keeps its values apart. */
+export type HeaderMap = { readonly [name: string]: string | ReadonlyArray<string> | undefined }
+
+/** One HTTP request to a provider, its headers and credentials as they go out. */
+export interface ExchangeRequest {
+  readonly method: string
+  /** Scheme, host, port, path and query. */
+  readonly url: URL
+  readonly headers: { readonly [name: string]: string }
+  /** `null` where the request has no body. */
+  readonly body: Buffer | null
+}
+
+/** A provider's answer: its head, and its body as it comes in. */
+export interface Exchange {
+  readonly status: number
+  readonly headers: HeaderMap
+  readonly body: ChunkQueue<UpstreamError>
+}
+
+/**
+ * Carries one request to a provider and brings back the head of its answer: over HTTP, from the simulated provider, or
+ * from a script in a test. No retries, no timeouts but the one for connecting: those are the same for all and stand
+ * above. Closing the scope ends the exchange, whatever it was doing, and frees its connection.
+ */
+export type Exchanger = (request: ExchangeRequest) => Effect.Effect<Exchange, UpstreamError, Scope.Scope>
+
+/** No connection, or one that broke before the first byte of an answer. */
+export class Unreachable extends Schema.TaggedClass<Unreachable>()("Unreachable", { detail: Schema.String }) {
+  readonly code = "upstream_unreachable"
+  get message() {
+    return `the upstream could not be reached: ${this.detail}`
+  }
+}
+
+/** The answer broke off, or ended without its terminal frame. */
+export class Cut extends Schema.TaggedClass<Cut>()("Cut", { detail: Schema.String }) {
+  readonly code = "upstream_cut"
+  get message() {
+    return `the upstream's answer broke off: ${this.detail}`
+  }
+}
+
+/** The answer is not what its dialect allows. */
+export class Malformed extends Schema.TaggedClass<Malformed>()("Malformed", { detail: Schema.String }) {
+  readonly code = "malformed"
+  get message() {
+    return `the upstream's answer is malformed: ${this.detail}`
+  }
+}
+
+/** Nothing came for too long. */
+export class TimedOut extends Schema.TaggedClass<TimedOut>()("TimedOut", {
+  /** Which of `limits` ran out. */
+  limit: Schema.Literals(["connect", "first_frame", "idle"])
+}) {
+  readonly code = "timeout"
+  get message() {
+    return `the upstream was silent for longer than limits.${this.limit}`
+  }
+}
+
+/** What went wrong with an upstream; `reason.code` is the record's error code. */
+export class UpstreamError extends Schema.TaggedError<UpstreamError>()("UpstreamError", {
+  provider: Schema.String,
+  reason: Schema.Union([Unreachable, Cut, Malformed, TimedOut])
+}) {
+  override get message() {
+    return `${this.provider}: ${this.reason.message}`
+  }
+}

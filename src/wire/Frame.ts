@@ -1,0 +1,172 @@
+/**
+ * A frame is the unit a transport carries: one SSE event, one WebSocket text message, or one whole JSON body.
+ *
+ * It is its raw bytes plus a parse on demand: what nobody looks into is neither decoded, nor copied, nor parsed.
+ * Frames cut from one network chunk share that chunk's buffer, so that neighbours which nobody touched go out again
+ * as one slice of it.
+ */
+
+/** What a frame is made of. `part` is a piece of an event too large to hold: it is passed on and never read. */
+export type FrameKind = "event" | "comment" | "part" | "message" | "body"
+
+/** The bytes of one frame, and where its data stands in them. */
+export class Frame {
+  /** The buffer the frame lies in: often a whole network chunk, shared with its neighbours. */
+  readonly source: Buffer
+  /** Offset of the frame's first byte in `source`. */
+  readonly start: number
+  /** Offset behind the frame's last byte in `source`, its closing blank line included. */
+  readonly end: number
+  readonly kind: FrameKind
+  /** The value of the `event:` line; empty where there is none. */
+  readonly event: string
+  /**
+   * Where the data stands in `source`: the value of the `data:` line without the space before it, or the whole message
+   * or body. With several `data:` lines it runs from the first to the last and `lines` is more than one.
+   */
+  readonly dataStart: number
+  readonly dataEnd: number
+  /** How many `data:` lines the event has. */
+  readonly lines: number
+  /** Whether the client may not see this frame before the records of its turn are committed (law 3). */
+  readonly terminal: boolean
+  /** Whether the upstream ended before the blank line that closes an event. */
+  readonly unterminated: boolean
+  private parsed: unknown = undefined
+  private decoded: string | undefined = undefined
+
+  constructor(
+    source: Buffer,
+    start: number,
+    end: number,
+    kind: FrameKind,
+    event: string,
+    dataStart: number,
+    dataEnd: number,
+    lines: number,
+    terminal = false,
+    unterminated = false
+  ) {
+    this.source = source
+    this.start = start
+    this.end = end
+    this.kind = kind
+    this.event = event
+    this.dataStart = dataStart
+    this.dataEnd = dataEnd
+    this.lines = lines
+    this.terminal = terminal
+    this.unterminated = unterminated
+  }
+
+  /** The frame as it stands on the wire. */
+  get bytes(): Buffer {
+    return this.source.subarray(this.start, this.end)
+  }
+
+  get length(): number {
+    return this.end - this.start
+  }
+
+  /** The data as text: for several `data:` lines, joined by newlines as the SSE specification says. */
+  get data(): string {
+    if (this.decoded === undefined) {
+      const text = this.source.toString("utf8", this.dataStart, this.dataEnd)
+      this.decoded = this.lines > 1 ? joinDataLines(text) : text
+    }
+    return this.decoded
+  }
+
+  /** The data as JSON, parsed once; `undefined` where it is not JSON. */
+  get json(): unknown {
+    if (this.parsed === undefined) {
+      try {
+        this.parsed = JSON.parse(this.data)
+      } catch {
+        return undefined
+      }
+    }
+    return this.parsed
+  }
+
+  /** What `json` answered if somebody has asked already, else `undefined`. Never parses. */
+  get peek(): unknown {
+    return this.parsed
+  }
+
+  /** The same bytes, marked as those which end the answer. */
+  asTerminal(): Frame {
+    if (this.terminal) return this
+    const frame = new Frame(
+      this.source,
+      this.start,
+      this.end,
+      this.kind,
+      this.event,
+      this.dataStart,
+      this.dataEnd,
+      this.lines,
+      true,
+      this.unterminated
+    )
+    frame.parsed = this.parsed
+    frame.decoded = this.decoded
+    return frame
+  }
+
+  /** The frame with other data, every other byte of it as it was. */
+  withData(data: Buffer): Frame {
+    let inner = data
+    if (this.lines > 1) {
+      inner = Buffer.from(data.toString("utf8").split("\n").join("\ndata: "))
+    }
+    const source = Buffer.concat([
+      this.source.subarray(this.start, this.dataStart),
+      inner,
+      this.source.subarray(this.dataEnd, this.end)
+    ])
+    const dataStart = this.dataStart - this.start
+    return new Frame(
+      source,
+      0,
+      source.length,
+      this.kind,
+      this.event,
+      dataStart,
+      dataStart + inner.length,
+      this.lines,
+      this.terminal,
+      this.unterminated
+    )
+  }
+}
+
+/** The lines between the first `data:` and the last, as they stand, to the text they mean. */
+const joinDataLines = (text: string): string => {
+  const lines = text.split(/\r\n|\r|\n/)
+  let data = lines[0]!
+  for (let i = 1; i < lines.length; i++) {
+    const line = lines[i]!
+    if (line.startsWith("data:")) data += `\n${line.slice(line.charCodeAt(5) === 32 ? 6 : 5)}`
+    else if (line === "data") data += "\n"
+  }
+  return data
+}
+
+/** A frame whose bytes are all data: a JSON body or a WebSocket text message. */
+export const whole = (kind: "message" | "body", bytes: Buffer): Frame =>
+  new Frame(bytes, 0, bytes.length, kind, "", 0, bytes.length, 1, kind === "body")
+
+/** An SSE event of ours. `event` is left out where it is empty. */
+export const sse = (event: string, data: string, terminal = false): Frame => {
+  const head = event === "" ? "data: " : `event: ${event}\ndata: `
+  const source = Buffer.from(`${head}${data}\n\n`)
+  const dataStart = Buffer.byteLength(head)
+  return new Frame(source, 0, source.length, "event", event, dataStart, source.length - 2, 1, terminal)
+}
+
+/** An SSE comment of ours, which clients pass over. */
+export const comment = (text: string): Frame => {
+  const source = Buffer.from(`: ${text}\n\n`)
+  return new Frame(source, 0, source.length, "comment", "", 0, 0, 0)
+}

@@ -1,0 +1,16 @@
+import { defineConfig } from "vitest/config"
+
+export default defineConfig({
+  resolve: {
+    alias: {
+      "sluice/testing": new URL("../src/testing/index.ts", import.meta.url).pathname,
+      sluice: new URL("../src/index.ts", import.meta.url).pathname
+    }
+  },
+  test: {
+    include: ["test/**/*.test.ts"],
+    pool: "forks",
+    testTimeout: 30_000,
+    hookTimeout: 30_000
+  }
+})
