@@ -1,0 +1,65 @@
+import { type SluiceConfig, isMap } from "./Config.ts"
+import { valueAt } from "./Decode.ts"
+import { isLoopback } from "./Listener.ts"
+
+/** Client headers that stop at Sluice whatever a config says. */
+const neverForwarded =
+  /^(authorization|x-api-key|api-key|cookie|set-cookie|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|host|content-length|content-encoding|accept-encoding|traceparent|tracestate|baggage|b3|x-b3-.*|x-sluice-.*)$/
+
+/** Settings that parse, because later versions know them, and do nothing in this one. */
+const notBuilt: ReadonlyArray<readonly [path: ReadonlyArray<string>, what: string]> = [
+  [["tools"], "injected tools"],
+  [["mcp", "servers"], "MCP servers"],
+  [["websocket"], "WebSocket connections"]
+]
+
+const notBuiltOfProviders: ReadonlyArray<readonly [key: string, what: string]> = [
+  ["websocket", "WebSocket connections"],
+  ["websocket_pool", "pooled WebSockets"]
+]
+
+const builtDialects: ReadonlySet<string> = new Set(["openai-chat"])
+
+/**
+ * What a valid config asks for and does not get, in words for people.
+ *
+ * @param input - the config as written, to tell what was asked for from what is so by default
+ */
+export const warningsOf = (config: SluiceConfig, input: unknown): ReadonlyArray<string> => {
+  const warnings: Array<string> = []
+  for (const [path, what] of notBuilt) {
+    const value = valueAt(input, path)
+    if (isMap(value) && Object.keys(value).length > 0) {
+      warnings.push(`${path.join(".")} does nothing yet: ${what} are not built yet`)
+    }
+  }
+  for (const [name, provider] of Object.entries(config.providers)) {
+    const path = `providers.${name}`
+    const written = valueAt(input, ["providers", name])
+    for (const [key, what] of notBuiltOfProviders) {
+      if (valueAt(written, [key]) === true) warnings.push(`${path}.${key} does nothing yet: ${what} are not built yet`)
+    }
+    const unbuilt = provider.dialects.filter((dialect) => !builtDialects.has(dialect))
+    if (isMap(written) && (written["dialects"] !== undefined || unbuilt.length === provider.dialects.length)) {
+      for (const dialect of unbuilt) warnings.push(`${path}: the dialect ${dialect} is not built yet`)
+    }
+    if (provider.credentials === "client-first" && provider.api_key === undefined) {
+      warnings.push(`${path}.credentials does nothing without api_key: clients bring their own keys anyway`)
+    }
+    for (const header of provider.forward_headers.filter((header) => neverForwarded.test(header))) {
+      warnings.push(`${path}.forward_headers: ${header} never goes on to a provider`)
+    }
+    if (provider.type === "simulated") {
+      for (const key of ["base_url", "api_key"] as const) {
+        if (provider[key] !== undefined) warnings.push(`${path}.${key} does nothing: the provider is simulated`)
+      }
+    }
+  }
+  for (const [alias, { mcp }] of Object.entries(config.models)) {
+    if (mcp.length > 0) warnings.push(`models.${alias}.mcp does nothing yet: MCP servers are not built yet`)
+  }
+  if (!isLoopback(config.server.host) && config.server.admin_token === undefined) {
+    warnings.push("without server.admin_token /api answers 403, because the listener is not on loopback")
+  }
+  return warnings
+}
