@@ -1,0 +1,232 @@
+/** The measurements. Each takes the contenders, the floor first, and answers raw numbers. */
+import type { Child } from "./Child.ts"
+import type { Contender } from "./Contender.ts"
+import type { RunInput, RunOutput, SampleInput, SampleOutput } from "./Load.ts"
+import type { Options } from "./Options.ts"
+import type { Holding, SelfTime } from "./Probe.ts"
+import { median } from "./Table.ts"
+
+/** A contender, and the process that stands for it. */
+export interface Running {
+  readonly contender: Contender
+  readonly child: Child
+}
+
+export interface Field {
+  readonly options: Options
+  readonly load: Child
+  readonly upstream: Child
+  readonly progress: (text: string) => void
+}
+
+/** One contender's CPU time per call, in microseconds, for each round. */
+export interface CpuResult {
+  readonly name: string
+  readonly rounds: ReadonlyArray<number>
+  /** HTTP chunks per answer: whoever puts several writes of the upstream into one of its own does less. */
+  readonly chunks: number
+  readonly callsPerSecond: number
+  readonly profile: ReadonlyArray<SelfTime>
+}
+
+/** One contender's time to the first byte of the body: the median of each round, in milliseconds. */
+export interface FirstByteResult {
+  readonly name: string
+  readonly rounds: ReadonlyArray<number>
+  readonly p50: number
+  readonly p99: number
+  /** The same to the first byte of the head. */
+  readonly headP50: number
+}
+
+/** What one contender holds with no stream, `count` idle ones, four times as many, and after they closed. */
+export interface MemoryResult {
+  readonly name: string
+  readonly count: number
+  readonly before: Holding
+  readonly open: Holding
+  readonly grown: Holding
+  readonly after: Holding
+  /** Upstream streams that were still open after all clients had gone. */
+  readonly leftUpstream: number
+}
+
+const sleep = (milliseconds: number) => new Promise<void>((resolve) => setTimeout(resolve, milliseconds))
+
+const messages = [
+  { role: "system", content: "You are a careful assistant. ".repeat(16) },
+  { role: "user", content: "Say something of a hundred words." }
+]
+const streamBody = JSON.stringify({ model: "bench", messages, stream: true, stream_options: { include_usage: true } })
+const idleBody = JSON.stringify({ model: "idle", messages, stream: true, stream_options: { include_usage: true } })
+const jsonBody = JSON.stringify({ model: "bench", messages })
+
+const clients = 16
+
+/** Every contender is first once in a while, so that none always follows the same other one. */
+const rotated = <A>(values: ReadonlyArray<A>, by: number): ReadonlyArray<A> =>
+  values.map((_, i) => values[(i + by) % values.length]!)
+
+const whole = (value: number) => value.toFixed(0)
+
+/** Says whose call failed, and what the process had to say. */
+const explain = (child: Child) => (error: Error) => {
+  throw new Error(`${child.name}: ${error.message}\n${child.output}`)
+}
+
+/** CPU time per call: all contenders once per round, each with the same number of calls. */
+export const measureCpu = async (
+  { options, load, progress }: Field,
+  field: ReadonlyArray<Running>,
+  stream: boolean
+): Promise<Array<CpuResult>> => {
+  const what = stream ? "CPU per stream" : "CPU per JSON call"
+  const run = ({ contender, child }: Running, count: number): Promise<RunOutput> =>
+    load
+      .ask<RunOutput>("run", {
+        port: child.port,
+        path: contender.path,
+        body: stream ? streamBody : jsonBody,
+        stream,
+        clients,
+        count
+      } satisfies RunInput)
+      .catch(explain(child))
+  const results = field.map(({ contender }) => ({
+    name: contender.name,
+    rounds: [] as Array<number>,
+    chunks: 0,
+    callsPerSecond: 0,
+    profile: [] as ReadonlyArray<SelfTime>
+  }))
+  for (const running of field) {
+    progress(`${what}: warming up ${running.contender.name}`)
+    await run(running, options.warmUp)
+  }
+  let bytes = -1
+  const speeds = results.map((): Array<number> => [])
+  for (let round = 0; round < options.rounds; round++) {
+    for (const running of rotated(field, round)) {
+      const index = field.indexOf(running)
+      // Connections to the upstream that fell idle meanwhile are opened again before the clock runs.
+      await run(running, clients * 2)
+      const before = await running.child.cpu()
+      const output = await run(running, options.streams)
+      // What is still done after the last answer belongs to the calls as well.
+      await sleep(30)
+      const perCall = ((await running.child.cpu()) - before) / options.streams
+      if (bytes !== -1 && bytes !== output.bytes) {
+        throw new Error(`${running.contender.name} delivered ${output.bytes} bytes where another delivered ${bytes}`)
+      }
+      bytes = output.bytes
+      results[index]!.rounds.push(perCall)
+      results[index]!.chunks = output.chunks
+      speeds[index]!.push((options.streams / output.milliseconds) * 1000)
+      progress(`${what}: round ${round + 1} of ${options.rounds}, ${running.contender.name}: ${whole(perCall)} µs`)
+    }
+  }
+  for (const [index, running] of field.entries()) {
+    results[index]!.callsPerSecond = median(speeds[index]!)
+    if (options.profile > 0) {
+      await running.child.ask("profile")
+      await run(running, options.streams)
+      results[index]!.profile = await running.child.ask("profiled", options.profile)
+    }
+  }
+  return results
+}
+
+/** Time to first byte, one client, the contenders alternating in small blocks. */
+export const measureFirstByte = async (
+  { options, load, progress }: Field,
+  field: ReadonlyArray<Running>
+): Promise<Array<FirstByteResult>> => {
+  const perBlock = 10
+  const blocks = Math.max(options.rounds, Math.ceil(options.samples / perBlock))
+  const samples = field.map(() => ({ head: [] as Array<number>, body: [] as Array<number> }))
+  const rounds = field.map((): Array<number> => [])
+  const sample = (running: Running, count: number) =>
+    load
+      .ask<SampleOutput>("sample", {
+        port: running.child.port,
+        path: running.contender.path,
+        body: streamBody,
+        stream: true,
+        count,
+        pause: 2
+      } satisfies SampleInput)
+      .catch(explain(running.child))
+  progress("time to first byte: warming up")
+  for (const running of field) await sample(running, 100)
+  let roundStart = 0
+  for (let block = 0; block < blocks; block++) {
+    for (const running of rotated(field, block)) {
+      const { head, body } = await sample(running, perBlock)
+      const kept = samples[field.indexOf(running)]!
+      kept.head.push(...head)
+      kept.body.push(...body)
+    }
+    if (Math.floor(((block + 1) * options.rounds) / blocks) > Math.floor((block * options.rounds) / blocks)) {
+      samples.forEach(({ body }, i) => {
+        rounds[i]!.push(median(body.slice(roundStart * perBlock)))
+      })
+      roundStart = block + 1
+      progress(`time to first byte: ${roundStart * perBlock} samples of each`)
+    }
+  }
+  return field.map(({ contender }, i) => {
+    const { head, body } = samples[i]!
+    const sorted = [...body].sort((a, b) => a - b)
+    return {
+      name: contender.name,
+      rounds: rounds[i]!,
+      p50: median(body),
+      p99: sorted[Math.floor(sorted.length * 0.99)]!,
+      headP50: median(head)
+    }
+  })
+}
+
+/** Memory of a process of its own, which has served a few calls before anything is counted. */
+export const measureMemory = async (
+  { load, upstream, progress }: Field,
+  contender: Contender,
+  count: number
+): Promise<MemoryResult> => {
+  const child = await contender.start()
+  const call = { port: child.port, path: contender.path, body: streamBody, stream: true }
+  const hold = (streams: number) => load.ask("hold", { ...call, body: idleBody, count: streams }).catch(explain(child))
+  const holding = async (): Promise<Holding> => {
+    // The kernel's buffers, the garbage and the timers of the opening settle first.
+    await sleep(700)
+    return child.ask<Holding>("holding")
+  }
+  try {
+    progress(`memory: ${contender.name}`)
+    await load.ask("run", { ...call, clients, count: clients * 20 } satisfies RunInput).catch(explain(child))
+    await hold(clients)
+    await load.ask("release")
+    const before = await holding()
+    progress(`memory: ${contender.name}, ${count} idle streams`)
+    await hold(count)
+    const open = await holding()
+    progress(`memory: ${contender.name}, ${count * 4} idle streams`)
+    await hold(count * 3)
+    const grown = await holding()
+    await load.ask("release")
+    await sleep(1000)
+    const after = await holding()
+    return {
+      name: contender.name,
+      count,
+      before,
+      open,
+      grown,
+      after,
+      leftUpstream: await upstream.ask<number>("silent")
+    }
+  } finally {
+    await load.ask("release")
+    await child.end()
+  }
+}

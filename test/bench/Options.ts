@@ -1,0 +1,105 @@
+import { parseArgs } from "node:util"
+import type { Gateway } from "./Contender.ts"
+
+/** `none` records nothing; `sqlite` commits before the terminal frame goes out. */
+export type Recording = "none" | "sqlite"
+export type Figure = "cpu" | "json" | "ttfb" | "memory"
+
+export interface Options {
+  readonly gateways: ReadonlyArray<Gateway>
+  readonly figures: ReadonlySet<Figure>
+  readonly recordings: ReadonlyArray<Recording>
+  readonly rounds: number
+  /** Streams of each contender in a round; JSON calls are as many. */
+  readonly streams: number
+  readonly warmUp: number
+  /** Samples of each contender for the time to first byte. */
+  readonly samples: number
+  /** Idle streams; the growth check opens four times as many. */
+  readonly idle: number
+  /** How many functions a profile shows; 0 for no profile. */
+  readonly profile: number
+  readonly json: string | null
+  /** Milliseconds after which the run gives up. */
+  readonly limit: number
+}
+
+export const usage = `npm run bench -- [options]
+
+  --only cpu|json|ttfb|memory   one figure; may be repeated
+  --recorder none|sqlite        one way of recording instead of both
+  --rounds N                    rounds of the CPU figures (5)
+  --streams N                   streams of each contender in a round (2000)
+  --samples N                   samples of each contender for the time to first byte (1000)
+  --idle N                      idle streams held open for the memory figure (1000)
+  --quick                       less of everything: under a minute
+  --dist                        measure dist/main.js instead of src/main.ts
+  --gateway COMMAND             measure this command instead; "serve --config FILE --port 0" is appended
+  --against [NAME=]COMMAND      measure this gateway as well; may be repeated
+  --profile N                   show the N functions that took most time of their own, per contender
+  --json FILE                   write the raw numbers
+`
+
+const figures: ReadonlyArray<Figure> = ["cpu", "json", "ttfb", "memory"]
+const recordings: ReadonlyArray<Recording> = ["none", "sqlite"]
+
+const integer = (name: string, text: string | undefined, otherwise: number): number => {
+  const value = text === undefined ? otherwise : Number(text)
+  if (!Number.isInteger(value) || value < 1) throw new Error(`--${name} must be a whole number above 0`)
+  return value
+}
+
+const choose = <A extends string>(name: string, values: ReadonlyArray<string> | undefined, all: ReadonlyArray<A>) =>
+  values === undefined
+    ? all
+    : values.map((value) => {
+        const found = all.find((one) => one === value)
+        if (found === undefined) throw new Error(`--${name} must be one of ${all.join(", ")}`)
+        return found
+      })
+
+const words = (command: string): ReadonlyArray<string> => command.trim().split(/\s+/)
+
+/** Reads the command line; throws where it is wrong. `null` asks for the help text. */
+export const readOptions = (args: ReadonlyArray<string>): Options | null => {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      only: { type: "string", multiple: true },
+      recorder: { type: "string", multiple: true },
+      rounds: { type: "string" },
+      streams: { type: "string" },
+      samples: { type: "string" },
+      idle: { type: "string" },
+      quick: { type: "boolean", default: false },
+      dist: { type: "boolean", default: false },
+      gateway: { type: "string" },
+      against: { type: "string", multiple: true },
+      profile: { type: "string" },
+      json: { type: "string" },
+      help: { type: "boolean", short: "h", default: false }
+    }
+  })
+  if (values.help) return null
+  const { quick } = values
+  const main = new URL(values.dist ? "../../dist/main.js" : "../../src/main.ts", import.meta.url).pathname
+  const sluice = [process.execPath, "--disable-warning=ExperimentalWarning", main]
+  const others = (values.against ?? []).map((text, i): Gateway => {
+    const [, name = `other ${i + 1}`, command = ""] = /^(?:([^=/\s]+)=)?(.*)$/s.exec(text) ?? []
+    return { name, command: words(command) }
+  })
+  const streams = integer("streams", values.streams, quick ? 600 : 2000)
+  return {
+    gateways: [{ name: "sluice", command: values.gateway === undefined ? sluice : words(values.gateway) }, ...others],
+    figures: new Set(choose("only", values.only, figures)),
+    recordings: choose("recorder", values.recorder, recordings),
+    rounds: integer("rounds", values.rounds, quick ? 3 : 5),
+    streams,
+    warmUp: Math.min(streams, quick ? 600 : 1500),
+    samples: integer("samples", values.samples, quick ? 300 : 1000),
+    idle: integer("idle", values.idle, quick ? 500 : 1000),
+    profile: values.profile === undefined ? 0 : integer("profile", values.profile, 0),
+    json: values.json ?? null,
+    limit: quick ? 60_000 : 300_000
+  }
+}
