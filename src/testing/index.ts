@@ -1,0 +1,14 @@
+/**
+ * What tests of an app that embeds Sluice need: a provider that is simulated, one that follows a script, and a view of
+ * what was recorded.
+ */
+export { simulated } from "../upstream/Simulated.ts"
+export { Recordings, type Rows } from "./Recordings.ts"
+export {
+  type Opening,
+  type Outcome,
+  type ReceivedRequest,
+  Scripted,
+  type Step,
+  Turn
+} from "./Scripted.ts"
