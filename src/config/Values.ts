@@ -48,7 +48,7 @@ export const oneOf = <const Words extends ReadonlyArray<string>>(
 /** A whole number within bounds, both included. */
 export const whole = (minimum: number, maximum: number = Number.MAX_SAFE_INTEGER) => {
   const bounds = maximum === Number.MAX_SAFE_INTEGER ? `of at least ${minimum}` : `from ${minimum} to ${maximum}`
-  return parsed<number>()(Schema.Number, `expected a whole number ${bounds}`, (input) => {
+  return parsed<number>()(Schema.Finite, `expected a whole number ${bounds}`, (input) => {
     const value = typeof input === "string" && /^\d{1,16}$/.test(input) ? Number(input) : input
     return Number.isSafeInteger(value) && (value as number) >= minimum && (value as number) <= maximum
       ? (value as number)
