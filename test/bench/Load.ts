@@ -42,7 +42,10 @@ export interface SampleOutput {
   readonly body: ReadonlyArray<number>
 }
 
+/** Milliseconds without a byte after which a call has failed. */
 const patience = 10_000
+/** Milliseconds for which an unused connection is surely still open; Node's servers close them after five seconds. */
+const freshness = 2_000
 
 const requestOf = (call: Call): Buffer =>
   Buffer.from(
@@ -58,6 +61,8 @@ class Client {
   private waitFor: "end" | "begin" = "end"
   firstByte = 0
   firstOfBody = 0
+  /** When its last call ended. */
+  lastUsed = 0
 
   constructor(port: number) {
     this.socket = connect({ port, host: "127.0.0.1", noDelay: true })
@@ -84,6 +89,10 @@ class Client {
     this.socket.setTimeout(0)
   }
 
+  get usable(): boolean {
+    return !this.socket.destroyed && performance.now() - this.lastUsed < freshness
+  }
+
   close(): void {
     this.current = undefined
     this.socket.destroy()
@@ -102,6 +111,7 @@ class Client {
     if (this.firstOfBody === 0 && current.answer.begun) this.firstOfBody = performance.now()
     if (current.answer.done || (this.waitFor === "begin" && current.answer.begun)) {
       this.current = undefined
+      this.lastUsed = performance.now()
       current.resolve(current.answer)
     }
   }
@@ -119,9 +129,20 @@ const check = (answer: Answer, stream: boolean): void => {
   if (stream && !answer.endsWithDone) throw new Error("a stream ended without [DONE]")
 }
 
+/** The connections of the last run to each port. */
+const kept = new Map<number, Array<Client>>()
+
+const clientsOf = (port: number, count: number): Array<Client> => {
+  const old = kept.get(port) ?? []
+  kept.delete(port)
+  const usable = old.filter((client) => client.usable).slice(0, count)
+  for (const client of old) if (!usable.includes(client)) client.close()
+  return [...usable, ...Array.from({ length: count - usable.length }, () => new Client(port))]
+}
+
 const run = async (input: RunInput): Promise<RunOutput> => {
   const request = requestOf(input)
-  const clients = Array.from({ length: input.clients }, () => new Client(input.port))
+  const clients = clientsOf(input.port, input.clients)
   const started = performance.now()
   let left = input.count
   let chunks = 0
@@ -139,9 +160,11 @@ const run = async (input: RunInput): Promise<RunOutput> => {
         }
       })
     )
+    kept.set(input.port, clients)
     return { bytes, chunks: chunks / input.count, milliseconds: performance.now() - started }
-  } finally {
+  } catch (error) {
     for (const client of clients) client.close()
+    throw error
   }
 }
 

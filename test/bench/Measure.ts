@@ -62,6 +62,7 @@ const idleBody = JSON.stringify({ model: "idle", messages, stream: true, stream_
 const jsonBody = JSON.stringify({ model: "bench", messages })
 
 const clients = 16
+const callsPerBlock = 250
 
 /** Every contender is first once in a while, so that none always follows the same other one. */
 const rotated = <A>(values: ReadonlyArray<A>, by: number): ReadonlyArray<A> =>
@@ -104,29 +105,37 @@ export const measureCpu = async (
     await run(running, options.warmUp)
   }
   let bytes = -1
-  const speeds = results.map((): Array<number> => [])
+  // Small blocks in turn: what the machine's other work costs falls on all contenders alike.
+  const blocks = Math.ceil(options.streams / callsPerBlock)
+  const perBlock = Math.ceil(options.streams / blocks)
+  const wall = results.map(() => 0)
   for (let round = 0; round < options.rounds; round++) {
-    for (const running of rotated(field, round)) {
-      const index = field.indexOf(running)
-      // Connections to the upstream that fell idle meanwhile are opened again before the clock runs.
-      await run(running, clients * 2)
-      const before = await running.child.cpu()
-      const output = await run(running, options.streams)
-      // What is still done after the last answer belongs to the calls as well.
-      await sleep(30)
-      const perCall = ((await running.child.cpu()) - before) / options.streams
-      if (bytes !== -1 && bytes !== output.bytes) {
-        throw new Error(`${running.contender.name} delivered ${output.bytes} bytes where another delivered ${bytes}`)
+    const spent = results.map(() => 0)
+    for (let block = 0; block < blocks; block++) {
+      for (const running of rotated(field, round + block)) {
+        const index = field.indexOf(running)
+        // Connections that fell idle meanwhile are opened again before the clock runs.
+        await run(running, clients * 2)
+        const before = await running.child.cpu()
+        const output = await run(running, perBlock)
+        // What is still done after the last answer belongs to the calls as well.
+        await sleep(20)
+        spent[index]! += (await running.child.cpu()) - before
+        wall[index]! += output.milliseconds
+        results[index]!.chunks = output.chunks
+        if (bytes !== -1 && bytes !== output.bytes) {
+          throw new Error(`${running.contender.name} delivered ${output.bytes} bytes where another delivered ${bytes}`)
+        }
+        bytes = output.bytes
       }
-      bytes = output.bytes
-      results[index]!.rounds.push(perCall)
-      results[index]!.chunks = output.chunks
-      speeds[index]!.push((options.streams / output.milliseconds) * 1000)
-      progress(`${what}: round ${round + 1} of ${options.rounds}, ${running.contender.name}: ${whole(perCall)} µs`)
     }
+    for (const [index, result] of results.entries()) result.rounds.push(spent[index]! / (blocks * perBlock))
+    progress(
+      `${what}: round ${round + 1} of ${options.rounds}: ${results.map(({ rounds }) => whole(rounds.at(-1)!)).join(", ")} µs`
+    )
   }
   for (const [index, running] of field.entries()) {
-    results[index]!.callsPerSecond = median(speeds[index]!)
+    results[index]!.callsPerSecond = (options.rounds * blocks * perBlock * 1000) / wall[index]!
     if (options.profile > 0) {
       await running.child.ask("profile")
       await run(running, options.streams)
