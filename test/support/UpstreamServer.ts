@@ -84,6 +84,7 @@ class Served implements ServedRequest {
   readonly connection: number
   readonly receivedAt = performance.now()
   abortedAt: number | undefined
+  private done = false
   private readonly ended = Deferred.makeUnsafe<"sent" | "broken" | "aborted">()
   readonly over = Deferred.await(this.ended)
 
@@ -101,7 +102,9 @@ class Served implements ServedRequest {
   }
 
   end(how: "sent" | "broken" | "aborted"): void {
-    if (how === "aborted") this.abortedAt ??= performance.now()
+    if (this.done) return
+    this.done = true
+    if (how === "aborted") this.abortedAt = performance.now()
     Deferred.doneUnsafe(this.ended, Effect.succeed(how))
   }
 }

@@ -114,8 +114,8 @@ type ToolCallPart = Part & { readonly type: "tool_call" }
 
 const toolCallObject = (part: ToolCallPart, given: string) =>
   part.kind === "custom"
-    ? { id: part.id, type: "custom", custom: { name: part.name, input: given } }
-    : { id: part.id, type: "function", function: { name: part.name, arguments: given } }
+    ? { id: `call_${part.id}`, type: "custom", custom: { name: part.name, input: given } }
+    : { id: `call_${part.id}`, type: "function", function: { name: part.name, arguments: given } }
 
 const argumentsDelta = (part: ToolCallPart, index: number, given: string) =>
   part.kind === "custom" ? { index, custom: { input: given } } : { index, function: { arguments: given } }

@@ -51,6 +51,7 @@ export type Part =
   | { readonly type: "refusal"; readonly text: string }
   | {
       readonly type: "tool_call"
+      /** 24 letters and digits; dialects put their prefix before it. */
       readonly id: string
       readonly name: string
       readonly kind: DeclaredTool["kind"]

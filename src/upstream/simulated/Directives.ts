@@ -242,7 +242,7 @@ const valueEnd = (text: string, start: number): number => {
     const end = text.slice(start).search(/,|\]\]/)
     return end === -1 ? text.length : start + end
   }
-  let depth = 0
+  const closers: Array<string> = []
   let quoted = false
   for (let at = start; at < text.length; at++) {
     const letter = text[at]
@@ -250,9 +250,10 @@ const valueEnd = (text: string, start: number): number => {
       if (letter === "\\") at++
       else if (letter === '"') quoted = false
     } else if (letter === '"') quoted = true
-    else if (letter === "{" || letter === "[") depth++
-    else if (letter === "}" || letter === "]") depth--
-    if (depth === 0 && !quoted) return at + 1
+    else if (letter === "{") closers.push("}")
+    else if (letter === "[") closers.push("]")
+    else if ((letter === "}" || letter === "]") && closers.pop() !== letter) break
+    if (closers.length === 0 && !quoted) return at + 1
   }
   const end = text.indexOf("]]", start)
   return end === -1 ? text.length : end

@@ -1,0 +1,60 @@
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
+import { Effect, Exit, Scope, Stream } from "effect"
+import type { Exchanger } from "../../src/upstream/Exchange.ts"
+
+/**
+ * Puts an exchanger behind a real HTTP server on a free port of 127.0.0.1, so that a real client can talk to it. An
+ * answer that breaks off breaks the connection; no answer does too. Real time and real sockets.
+ *
+ * @returns The server's address, without a slash behind it.
+ */
+export const serveExchanger = (exchanger: Exchanger): Effect.Effect<string, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const context = yield* Effect.context<never>()
+    const server = createServer((incoming, outgoing) => {
+      const parts: Array<Buffer> = []
+      incoming.on("data", (part: Buffer) => parts.push(part))
+      incoming.on("end", () => {
+        const scope = Scope.makeUnsafe()
+        const answer = Effect.gen(function* () {
+          const exchange = yield* exchanger({
+            method: incoming.method ?? "GET",
+            url: new URL(incoming.url ?? "/", "http://127.0.0.1"),
+            headers: {},
+            body: parts.length === 0 ? null : Buffer.concat(parts)
+          })
+          for (const [name, value] of Object.entries(exchange.headers)) {
+            if (value !== undefined) outgoing.setHeader(name, value as string | Array<string>)
+          }
+          outgoing.writeHead(exchange.status)
+          outgoing.flushHeaders()
+          yield* Stream.fromPull(Effect.succeed(exchange.body.pull)).pipe(
+            Stream.runForEach((chunk) =>
+              Effect.callback<void>((resume) => {
+                outgoing.write(chunk, () => resume(Effect.void))
+              })
+            )
+          )
+        }).pipe(Scope.provide(scope))
+        const fiber = Effect.runForkWith(context)(answer)
+        fiber.addObserver((exit) => {
+          if (Exit.isSuccess(exit)) outgoing.end()
+          else outgoing.destroy()
+          Effect.runFork(Scope.close(scope, exit))
+        })
+        outgoing.on("close", () => fiber.interruptUnsafe())
+      })
+    })
+    yield* Effect.acquireRelease(
+      Effect.callback<void>((resume) => {
+        server.listen(0, "127.0.0.1", () => resume(Effect.void))
+      }),
+      () =>
+        Effect.callback<void>((resume) => {
+          server.closeAllConnections()
+          server.close(() => resume(Effect.void))
+        })
+    )
+    return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  })
