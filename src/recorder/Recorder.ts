@@ -1,6 +1,11 @@
-import { Context, type Effect, type Option } from "effect"
+import { Clock, Context, Duration, Effect, Layer, Option, type Scope } from "effect"
+import { CommitQueue, logRejected } from "./CommitQueue.ts"
+import { MemoryStore } from "./MemoryStore.ts"
 import type { RecorderError } from "./RecorderError.ts"
 import type { Interception, InterceptionDetail, InterceptionPage, RecordBatch, UsageKey, UsageSum } from "./Records.ts"
+import { type EndedInstance, type RecordStore, withoutContent } from "./RecordStore.ts"
+import { Spool } from "./Spool.ts"
+import { openSqliteStore } from "./SqliteStore.ts"
 
 export { RecorderError } from "./RecorderError.ts"
 
@@ -47,6 +52,38 @@ export interface Histogram {
   readonly count: number
 }
 
+const noStatistics: RecorderStatistics = {
+  committedBatches: 0,
+  spooledBatches: 0,
+  replayedBatches: 0,
+  lostBatches: 0,
+  refusedOpens: 0,
+  queued: 0,
+  lastCommitMs: 0,
+  lag: { bounds: [], counts: [0], sum: 0, count: 0 }
+}
+
+const memoryOptions = { spool: null, commitTimeout: "2 seconds", onFailure: "refuse", content: "all" } as const
+
+/** What all durable recorders are told. */
+export interface RecorderOptions {
+  /** The path of the spool. Each instance adds its own name to it, so that several may be given the same. */
+  readonly spool: string
+  /** How long a commit may take until the spool takes over. */
+  readonly commitTimeout: Duration.Input
+  /** Whether a call whose interception cannot be recorded in time is refused, or is spooled and goes on. */
+  readonly onFailure: "refuse" | "continue"
+  /** `none`: no prompt, thought, argument or raw usage is kept, neither in the store nor in the spool. */
+  readonly content: "all" | "none"
+}
+
+export interface SqliteOptions extends RecorderOptions {
+  /** A file on a local file system, or `:memory:`, which is the same as `layerMemory`. */
+  readonly filename: string
+  /** `process`: what was committed survives the end of the process. `full`: also the loss of power. */
+  readonly sync: "process" | "full"
+}
+
 /**
  * Writes down what happened, and reads it again.
  *
@@ -81,4 +118,104 @@ export class Recorder extends Context.Service<
     /** Waits until everything committed so far is durable. */
     readonly flush: Effect.Effect<void>
   }
->()("sluice/recorder/Recorder") {}
+>()("sluice/recorder/Recorder") {
+  /**
+   * A recorder over a store that the caller brings, for instance a database this package knows nothing of.
+   *
+   * **Details**
+   *
+   * What instances that have ended left behind is dealt with first: their spools are replayed, then what they left open
+   * is closed.
+   */
+  static readonly make = Effect.fnUntraced(function* (
+    store: RecordStore,
+    options: Omit<RecorderOptions, "spool"> & {
+      /** The path of this instance's own spool; `null` where the store cannot fail. */
+      readonly spool: string | null
+    }
+  ) {
+    const clock = yield* Clock.Clock
+    for (const ended of yield* store.endedInstances) yield* bury(ended)
+    const spool = options.spool === null ? null : yield* acquireSpool(options.spool)
+    const queue = new CommitQueue(store, clock, {
+      spool,
+      commitTimeout: Duration.toMillis(Duration.fromInputUnsafe(options.commitTimeout))
+    })
+    yield* queue.start
+    const refuse = options.onFailure === "refuse"
+    const content = options.content === "all"
+    return Recorder.of({
+      open: (row) => queue.put({ opens: [row] }, refuse),
+      // Without `refuse` putting never fails; the compiler is told so by this.
+      commit: (batch) => Effect.orDie(queue.put(content ? batch : withoutContent(batch), false)),
+      interceptions: store.interceptions,
+      interception: store.interception,
+      usage: store.usage,
+      healthy: Effect.sync(() => queue.healthy),
+      statistics: Effect.sync(() => queue.statistics),
+      flush: queue.flush
+    })
+  })
+
+  /** Keeps records in this process: for tests and short trials. */
+  static readonly layerMemory: Layer.Layer<Recorder> = Layer.effect(
+    Recorder,
+    Effect.suspend(() => Recorder.make(new MemoryStore(), memoryOptions))
+  ).pipe(Layer.orDie)
+
+  /** Keeps records in a SQLite database. Fails where it cannot be opened, or was made by a newer version. */
+  static layerSqlite(options: SqliteOptions): Layer.Layer<Recorder, RecorderError> {
+    if (options.filename === ":memory:") {
+      return Layer.effect(Recorder, Recorder.make(new MemoryStore(), { ...options, spool: null }))
+    }
+    return Layer.effect(
+      Recorder,
+      Effect.flatMap(openSqliteStore(options), ({ store, spool }) => Recorder.make(store, { ...options, spool }))
+    )
+  }
+
+  /** Records nothing and finds nothing: what recording costs is seen against this. */
+  static readonly layerNone: Layer.Layer<Recorder> = Layer.succeed(Recorder, {
+    open: () => Effect.void,
+    commit: () => Effect.void,
+    interceptions: () => Effect.succeed({ interceptions: [], next: null }),
+    interception: () => Effect.succeed(Option.none()),
+    usage: () => Effect.succeed([]),
+    healthy: Effect.succeed(true),
+    statistics: Effect.succeed(noStatistics),
+    flush: Effect.void
+  })
+}
+
+const acquireSpool = (path: string): Effect.Effect<Spool, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => new Spool(path)),
+    (spool) => spool.close
+  )
+
+/** Replays an ended instance's spool and closes what it left open; what cannot be done now is left for the next start. */
+const bury = (ended: EndedInstance): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const spool = yield* acquireSpool(ended.spool)
+    yield* spool.adopt
+    let replayed = 0
+    while (spool.backlog) {
+      const { batches, rejected } = yield* spool.replay(ended.write)
+      replayed += batches
+      if (rejected > 0) yield* logRejected(ended.spool, rejected)
+    }
+    const endedAt = yield* Clock.currentTimeMillis
+    const closed = yield* ended.finish(endedAt)
+    if (replayed + closed > 0) {
+      yield* Effect.logInfo("dealt with what an earlier instance left behind").pipe(
+        Effect.annotateLogs({ replayedBatches: replayed, closedInterceptions: closed })
+      )
+    }
+  }).pipe(
+    Effect.scoped,
+    Effect.catch((error) =>
+      Effect.logWarning("what an earlier instance left behind could not be dealt with yet").pipe(
+        Effect.annotateLogs({ reason: error.message, spool: ended.spool })
+      )
+    )
+  )

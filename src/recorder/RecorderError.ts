@@ -49,12 +49,21 @@ export class RecorderClosed extends Schema.TaggedClass<RecorderClosed>()("Record
   }
 }
 
+const Operation = Schema.Literals(["open the store", "write", "read", "spool", "checkpoint"])
+type Operation = typeof Operation.Type
+
 /** What went wrong with the recorder or its store. */
 export class RecorderError extends Schema.TaggedError<RecorderError>()("RecorderError", {
   /** What was being done. */
-  operation: Schema.Literals(["open the store", "write", "read", "spool", "checkpoint"]),
+  operation: Operation,
   reason: Schema.Union([StoreBusy, CommitTimedOut, StoreFailed, NewerDatabase, RecorderClosed])
 }) {
+  /** Wraps what a store, a file or a worker threw. `permanent` where trying again is of no use. */
+  static failed(operation: Operation, cause: unknown, permanent = false): RecorderError {
+    const detail = cause instanceof Error ? cause.message : String(cause)
+    return new RecorderError({ operation, reason: new StoreFailed({ detail, permanent }) })
+  }
+
   override get message() {
     return `recorder (${this.operation}): ${this.reason.message}`
   }

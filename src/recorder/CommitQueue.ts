@@ -1,0 +1,327 @@
+import { Cause, type Clock, Effect, Exit, Fiber, type Scope } from "effect"
+import { LagHistogram } from "./LagHistogram.ts"
+import type { RecorderStatistics } from "./Recorder.ts"
+import { CommitTimedOut, RecorderClosed, RecorderError } from "./RecorderError.ts"
+import type { RecordBatch } from "./Records.ts"
+import { type NumberedBatch, type RecordStore, rowsOf } from "./RecordStore.ts"
+import type { Spool } from "./Spool.ts"
+
+/** How many rows go into one transaction. With the store's own limit of time it bounds how long the loop is held up. */
+const groupRows = 100
+/** Pauses between attempts while another writer holds the store, in milliseconds. */
+const firstPause = 1
+const longestPause = 50
+/** How long a spool waits until the store is tried again where nothing else tries it, in milliseconds. */
+const replayPause = 1_000
+/** How often at most an outage is logged, in milliseconds. */
+const logPause = 10_000
+
+interface Entry extends NumberedBatch {
+  readonly rows: number
+  /** By the process's clock, for the lag. */
+  readonly queuedAt: number
+  /** By the fiber's clock: when the spool takes over. */
+  readonly deadline: number
+  /** Whether failing is better than the spool. */
+  readonly refuse: boolean
+  readonly settle: (exit: Effect.Effect<void, RecorderError>) => void
+}
+
+export interface CommitQueueOptions {
+  /** In milliseconds. */
+  readonly commitTimeout: number
+  /** `null` where the store cannot fail. */
+  readonly spool: Spool | null
+}
+
+/**
+ * Puts batches into a store by groups.
+ *
+ * One fiber writes. While nothing waits, a batch starts it at the next turn of the event loop, so that all that one
+ * round of reading brought goes into one transaction; under load a group is what came while the one before was written.
+ * Nothing here sleeps before a commit: clocks are asked only once a store is busy.
+ */
+export class CommitQueue {
+  private readonly store: RecordStore
+  private readonly spool: Spool | null
+  private readonly commitTimeout: number
+  private readonly clock: Clock.Clock
+  private queue: Array<Entry> = []
+  private wake: (() => void) | undefined
+  private closed = false
+  private number = 0
+  private nextLog = 0
+  private unlogged = 0
+  private readonly lag = new LagHistogram()
+  private committedBatches = 0
+  private spooledBatches = 0
+  private replayedBatches = 0
+  private lostBatches = 0
+  private refusedOpens = 0
+  private lastCommitMs = 0
+  /** Whether the store took what it was given last. */
+  healthy = true
+
+  constructor(store: RecordStore, clock: Clock.Clock, options: CommitQueueOptions) {
+    this.store = store
+    this.clock = clock
+    this.spool = options.spool
+    this.commitTimeout = options.commitTimeout
+  }
+
+  /** Starts the writer; it ends with the scope, behind all that was committed until then. */
+  readonly start: Effect.Effect<void, never, Scope.Scope> = Effect.suspend(() =>
+    Effect.forkScoped(this.writer, { startImmediately: true }).pipe(
+      Effect.andThen(
+        Effect.addFinalizer(() =>
+          this.flush.pipe(
+            Effect.andThen(
+              Effect.sync(() => {
+                this.closed = true
+              })
+            )
+          )
+        )
+      )
+    )
+  )
+
+  /** Writes a batch; fails only with `refuse`. Interrupting it stops the waiting, not the writing. */
+  put(batch: RecordBatch, refuse: boolean): Effect.Effect<void, RecorderError> {
+    return Effect.callback<void, RecorderError>((resume) => this.push(batch, refuse, resume))
+  }
+
+  /** Waits until everything put so far is durable or spooled. */
+  readonly flush: Effect.Effect<void> = Effect.callback<void>((resume) =>
+    this.push({}, false, () => resume(Effect.void))
+  )
+
+  get statistics(): RecorderStatistics {
+    return {
+      committedBatches: this.committedBatches,
+      spooledBatches: this.spooledBatches,
+      replayedBatches: this.replayedBatches,
+      lostBatches: this.lostBatches,
+      refusedOpens: this.refusedOpens,
+      queued: this.queue.length,
+      lastCommitMs: this.lastCommitMs,
+      lag: this.lag.snapshot
+    }
+  }
+
+  private push(batch: RecordBatch, refuse: boolean, settle: Entry["settle"]): void {
+    const rows = rowsOf(batch)
+    if (this.closed) {
+      // Only a fiber that outlives the layers it uses comes here. It must not wait for ever.
+      if (refuse) settle(Effect.fail(new RecorderError({ operation: "write", reason: new RecorderClosed() })))
+      else {
+        if (rows > 0) this.lostBatches++
+        settle(rows > 0 ? Effect.logError("a record came after the recorder was shut down and is lost") : Effect.void)
+      }
+      return
+    }
+    this.queue.push({
+      number: ++this.number,
+      batch,
+      rows,
+      queuedAt: performance.now(),
+      deadline: this.clock.currentTimeMillisUnsafe() + this.commitTimeout,
+      refuse,
+      settle
+    })
+    const wake = this.wake
+    if (wake !== undefined) {
+      this.wake = undefined
+      setImmediate(wake)
+    }
+  }
+
+  private readonly work = Effect.callback<void>((resume) => {
+    this.wake = () => resume(Effect.void)
+    return Effect.sync(() => {
+      this.wake = undefined
+    })
+  })
+
+  private readonly nextTurn = Effect.callback<void>((resume) => {
+    const immediate = setImmediate(() => resume(Effect.void))
+    return Effect.sync(() => clearImmediate(immediate))
+  })
+
+  private readonly writer: Effect.Effect<never> = Effect.suspend(() => {
+    const queue = this
+    return Effect.gen(function* () {
+      for (;;) {
+        if (queue.queue.length > 0) {
+          yield* queue.writeGroup(queue.takeGroup())
+          if (queue.healthy && queue.spool?.backlog) yield* queue.replayPiece
+          if (queue.queue.length > 0) yield* queue.nextTurn
+        } else if (queue.spool?.backlog) {
+          if (!queue.healthy) yield* Effect.timeoutOption(queue.work, replayPause)
+          if (queue.queue.length === 0) yield* queue.replayPiece
+        } else yield* queue.work
+      }
+    })
+  })
+
+  private takeGroup(): Array<Entry> {
+    const queue = this.queue
+    let rows = queue[0]!.rows
+    let count = 1
+    while (count < queue.length && rows + queue[count]!.rows <= groupRows) rows += queue[count++]!.rows
+    if (count === queue.length) {
+      this.queue = []
+      return queue
+    }
+    return queue.splice(0, count)
+  }
+
+  /** Settles every entry of the group: committed, spooled or refused. */
+  private writeGroup(group: Array<Entry>): Effect.Effect<void> {
+    const queue = this
+    return Effect.gen(function* () {
+      let rest = group
+      let pause = firstPause
+      let single = false
+      while (rest.length > 0) {
+        const started = performance.now()
+        const exit = yield* queue.writeInTime(single ? [rest[0]!] : rest)
+        if (Exit.isSuccess(exit)) {
+          queue.committed(rest, exit.value, started)
+          rest = exit.value === rest.length ? [] : rest.slice(exit.value)
+          pause = firstPause
+          // What is left waits for a turn of the loop: the store stopped so as not to hold it up.
+          if (rest.length > 0) yield* queue.nextTurn
+          continue
+        }
+        const error = errorOf(exit.cause)
+        if (error.reason._tag === "StoreFailed" && error.reason.permanent && rest.length > 1 && !single) {
+          // One batch is at fault. The others must not go down with it.
+          single = true
+          continue
+        }
+        queue.healthy = error.reason._tag === "StoreFailed" && error.reason.permanent
+        if (error.reason._tag !== "StoreBusy") {
+          const failed = single ? 1 : rest.length
+          yield* queue.giveUp(rest.slice(0, failed), error)
+          rest = rest.slice(failed)
+          continue
+        }
+        const now = queue.clock.currentTimeMillisUnsafe()
+        const expired = rest.findIndex((entry) => entry.deadline > now)
+        if (expired !== 0) {
+          const count = expired < 0 ? rest.length : expired
+          yield* queue.giveUp(rest.slice(0, count), error)
+          rest = rest.slice(count)
+          continue
+        }
+        yield* Effect.sleep(Math.min(pause, rest[0]!.deadline - now))
+        pause = Math.min(pause * 2, longestPause)
+      }
+    })
+  }
+
+  /** A write that is not done when the first of its entries must be, is given up; should it land after all, no matter. */
+  private writeInTime(entries: ReadonlyArray<Entry>): Effect.Effect<Exit.Exit<number, RecorderError>> {
+    const queue = this
+    return Effect.gen(function* () {
+      const writing = yield* Effect.forkChild(queue.store.write(entries), { startImmediately: true })
+      // The embedded store is done by now, and needs no timer.
+      const exit = writing.pollUnsafe()
+      if (exit !== undefined) return exit
+      const left = entries[0]!.deadline - queue.clock.currentTimeMillisUnsafe()
+      return yield* Effect.exit(
+        Effect.timeoutOrElse(Fiber.join(writing), {
+          duration: Math.max(left, 1),
+          orElse: () =>
+            Effect.andThen(
+              Effect.forkDetach(Fiber.interrupt(writing)),
+              Effect.fail(new RecorderError({ operation: "write", reason: new CommitTimedOut() }))
+            )
+        })
+      )
+    })
+  }
+
+  private committed(entries: ReadonlyArray<Entry>, count: number, started: number): void {
+    const now = performance.now()
+    this.healthy = true
+    this.lastCommitMs = now - started
+    for (let i = 0; i < count; i++) {
+      const entry = entries[i]!
+      if (entry.rows > 0) {
+        this.committedBatches++
+        this.lag.observe((now - entry.queuedAt) / 1000)
+      }
+      entry.settle(Effect.void)
+    }
+  }
+
+  /** Refuses those who would rather fail, spools the others, and settles all. */
+  private giveUp(entries: ReadonlyArray<Entry>, error: RecorderError): Effect.Effect<void> {
+    const queue = this
+    return Effect.gen(function* () {
+      const refused = entries.filter((entry) => entry.refuse)
+      const kept = entries.filter((entry) => !entry.refuse && entry.rows > 0)
+      const busy = error.reason._tag === "StoreBusy"
+      const failure = Effect.fail(
+        busy ? new RecorderError({ operation: "write", reason: new CommitTimedOut() }) : error
+      )
+      queue.refusedOpens += refused.length
+      for (const entry of refused) entry.settle(failure)
+      if (kept.length > 0) {
+        const spooled = queue.spool === null ? Exit.fail(error) : yield* Effect.exit(queue.spool.append(kept))
+        if (Exit.isSuccess(spooled)) queue.spooledBatches += kept.length
+        else {
+          queue.lostBatches += kept.length
+          yield* Effect.logError("records could not be written to the store, nor to the spool, and are lost").pipe(
+            Effect.annotateLogs({
+              batches: kept.length,
+              rows: kept.reduce((sum, entry) => sum + entry.rows, 0),
+              store: error.message,
+              spool: errorOf(spooled.cause).message
+            })
+          )
+        }
+      }
+      for (const entry of entries) if (!entry.refuse) entry.settle(Effect.void)
+      yield* queue.logOutage(entries.length, error)
+    })
+  }
+
+  private logOutage(count: number, error: RecorderError): Effect.Effect<void> {
+    this.unlogged += count
+    const now = this.clock.currentTimeMillisUnsafe()
+    if (now < this.nextLog) return Effect.void
+    this.nextLog = now + logPause
+    const batches = this.unlogged
+    this.unlogged = 0
+    return Effect.logWarning("the store does not take records: they go to the spool").pipe(
+      Effect.annotateLogs({ batches, reason: error.message, spool: this.spool?.path ?? "none" })
+    )
+  }
+
+  private readonly replayPiece: Effect.Effect<void> = Effect.suspend(() => {
+    const queue = this
+    return Effect.gen(function* () {
+      const exit = yield* Effect.exit(queue.spool!.replay(queue.store.writeLate))
+      queue.healthy = Exit.isSuccess(exit)
+      if (Exit.isFailure(exit)) return yield* queue.logOutage(0, errorOf(exit.cause))
+      const { batches, rejected, done } = exit.value
+      queue.replayedBatches += batches
+      if (rejected > 0) yield* logRejected(queue.spool!.path, rejected)
+      if (done) yield* Effect.logInfo("the spool was replayed").pipe(Effect.annotateLogs({ spool: queue.spool!.path }))
+    })
+  })
+}
+
+/** Says that lines of a spool were put aside. */
+export const logRejected = (path: string, lines: number): Effect.Effect<void> =>
+  Effect.logError("lines of the spool could not be read, or were refused by the store; they were put aside").pipe(
+    Effect.annotateLogs({ lines, kept: `${path}.rejected` })
+  )
+
+const errorOf = (cause: Cause.Cause<RecorderError>): RecorderError => {
+  const squashed = Cause.squash(cause)
+  return squashed instanceof RecorderError ? squashed : RecorderError.failed("write", squashed)
+}

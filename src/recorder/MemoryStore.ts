@@ -1,0 +1,191 @@
+import { Effect, Option } from "effect"
+import { CostSums } from "./Decimal.ts"
+import type { InterceptionQuery } from "./Recorder.ts"
+import type {
+  Interception,
+  InterceptionClose,
+  InterceptionDetail,
+  InterceptionPage,
+  Prompt,
+  Thought,
+  ToolCall,
+  Turn,
+  Usage,
+  UsageKey,
+  UsageSum
+} from "./Records.ts"
+import type { NumberedBatch, RecordStore } from "./RecordStore.ts"
+
+/** One interception and what belongs to it. */
+interface Held {
+  interception: Interception
+  readonly turns: Map<string, Turn>
+  readonly prompts: Map<string, Prompt>
+  readonly usage: Map<string, Usage>
+  readonly toolCalls: Map<string, ToolCall>
+  readonly thoughts: Map<string, Thought>
+}
+
+/** Keeps records in this process, all of them and without a bound: for tests and short trials. */
+export class MemoryStore implements RecordStore {
+  private readonly held = new Map<string, Held>()
+  /** What came before the interception it belongs to. */
+  private readonly early = new Map<string, InterceptionClose>()
+
+  readonly write = (batches: ReadonlyArray<NumberedBatch>): Effect.Effect<number> =>
+    Effect.sync(() => {
+      for (const batch of batches) this.add(batch)
+      return batches.length
+    })
+
+  readonly writeLate = this.write
+
+  readonly endedInstances = Effect.succeed([])
+
+  private add({ number, batch }: NumberedBatch): void {
+    for (const row of batch.opens ?? []) {
+      const held = this.of(row.id)
+      if (held.interception === unknown) held.interception = row
+      const close = this.early.get(row.id)
+      if (close !== undefined && this.early.delete(row.id)) this.close(close)
+    }
+    for (const row of batch.turns ?? []) once(this.of(row.interceptionId).turns, row.id, row)
+    for (const row of batch.prompts ?? []) once(this.of(row.interceptionId).prompts, row.turnId, row)
+    for (const row of batch.usage ?? []) once(this.of(row.interceptionId).usage, row.turnId, row)
+    batch.toolCalls?.forEach((row, i) => {
+      once(this.of(row.interceptionId).toolCalls, `${number}.${i}`, row)
+    })
+    batch.thoughts?.forEach((row, i) => {
+      once(this.of(row.interceptionId).thoughts, `${number}.${i}`, row)
+    })
+    for (const row of batch.closes ?? []) this.close(row)
+  }
+
+  private of(id: string): Held {
+    let held = this.held.get(id)
+    if (held === undefined) {
+      held = {
+        interception: unknown,
+        turns: new Map(),
+        prompts: new Map(),
+        usage: new Map(),
+        toolCalls: new Map(),
+        thoughts: new Map()
+      }
+      this.held.set(id, held)
+    }
+    return held
+  }
+
+  private close(row: InterceptionClose): void {
+    const held = this.held.get(row.id)
+    if (held === undefined || held.interception === unknown) {
+      once(this.early, row.id, row)
+      return
+    }
+    const open = held.interception
+    if (open.status !== null) return
+    held.interception = {
+      ...open,
+      endedAt: row.endedAt,
+      status: row.status,
+      error: row.error,
+      servedModel: row.servedModel ?? open.servedModel,
+      sessionId: row.sessionId ?? open.sessionId,
+      parentId: row.parentId ?? open.parentId,
+      transport: row.transport ?? open.transport
+    }
+  }
+
+  private get newestFirst(): Array<Held> {
+    return [...this.held.values()]
+      .filter((held) => held.interception !== unknown)
+      .sort((left, right) => (left.interception.id < right.interception.id ? 1 : -1))
+  }
+
+  readonly interceptions = (query: InterceptionQuery): Effect.Effect<InterceptionPage> =>
+    Effect.sync(() => {
+      const found = this.newestFirst.filter((held) => matches(query, held)).map((held) => held.interception)
+      const interceptions = found.slice(0, query.limit)
+      return { interceptions, next: found.length > query.limit ? (interceptions.at(-1)?.id ?? null) : null }
+    })
+
+  readonly interception = (id: string): Effect.Effect<Option.Option<InterceptionDetail>> =>
+    Effect.sync(() => {
+      const held = this.held.get(id)
+      if (held === undefined || held.interception === unknown) return Option.none()
+      const turns = [...held.turns.values()].sort((left, right) => left.index - right.index)
+      const place = new Map(turns.map((turn) => [turn.id, turn.index]))
+      const byTurn = <A extends { readonly turnId: string }>(rows: Map<string, A>): Array<A> =>
+        [...rows.values()].sort((left, right) => (place.get(left.turnId) ?? 0) - (place.get(right.turnId) ?? 0))
+      return Option.some({
+        interception: held.interception,
+        turns,
+        prompts: byTurn(held.prompts),
+        usage: byTurn(held.usage),
+        toolCalls: byTurn(held.toolCalls),
+        thoughts: byTurn(held.thoughts)
+      })
+    })
+
+  readonly usage = (by: UsageKey): Effect.Effect<ReadonlyArray<UsageSum>> =>
+    Effect.sync(() => {
+      const sums = new Map<string, { -readonly [K in keyof UsageSum]: UsageSum[K] }>()
+      const costs = new CostSums()
+      for (const held of this.newestFirst) {
+        const key = keyOf(by, held.interception)
+        const sum = sums.get(key) ?? { key, ...nothing }
+        sums.set(key, sum)
+        sum.interceptions++
+        sum.turns += held.turns.size
+        for (const usage of held.usage.values()) {
+          sum.input += usage.input ?? 0
+          sum.output += usage.output ?? 0
+          sum.cacheRead += usage.cacheRead ?? 0
+          sum.cacheWrite += usage.cacheWrite ?? 0
+          sum.reasoning += usage.reasoning ?? 0
+          if (usage.cost !== null && usage.currency !== null) costs.add(key, usage.cost, usage.currency)
+        }
+      }
+      const rows = [...sums.values()].map((sum) => ({ ...sum, ...costs.of(sum.key) }))
+      return rows.sort(
+        by === "day"
+          ? (left, right) => (left.key < right.key ? 1 : -1)
+          : (left, right) => right.interceptions - left.interceptions || (left.key < right.key ? -1 : 1)
+      )
+    })
+}
+
+/** Stands where rows came before their interception. */
+const unknown = {} as Interception
+
+const nothing = {
+  interceptions: 0,
+  turns: 0,
+  input: 0,
+  output: 0,
+  cacheRead: 0,
+  cacheWrite: 0,
+  reasoning: 0,
+  cost: null,
+  currency: null
+}
+
+const once = <A>(rows: Map<string, A>, key: string, row: A): void => {
+  if (!rows.has(key)) rows.set(key, row)
+}
+
+const matches = (query: InterceptionQuery, { interception, turns }: Held): boolean =>
+  (query.before === undefined || interception.id < query.before) &&
+  (query.actor === undefined || interception.actor === query.actor) &&
+  (query.session === undefined || interception.sessionId === query.session) &&
+  (query.model === undefined ||
+    interception.requestedModel === query.model ||
+    interception.servedModel === query.model) &&
+  (query.response === undefined || [...turns.values()].some((turn) => turn.upstreamResponseId === query.response))
+
+const keyOf = (by: UsageKey, interception: Interception): string => {
+  if (by === "actor") return interception.actor
+  if (by === "model") return interception.servedModel ?? interception.requestedModel ?? "unknown"
+  return new Date(interception.startedAt).toISOString().slice(0, 10)
+}

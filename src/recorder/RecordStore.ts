@@ -1,0 +1,61 @@
+import type { Effect, Option } from "effect"
+import type { InterceptionQuery } from "./Recorder.ts"
+import type { RecorderError } from "./RecorderError.ts"
+import type { InterceptionDetail, InterceptionPage, RecordBatch, UsageKey, UsageSum } from "./Records.ts"
+
+/** A batch and its number, which no other batch of the same instance has: together they make writing idempotent. */
+export interface NumberedBatch {
+  readonly number: number
+  readonly batch: RecordBatch
+}
+
+/**
+ * Writes batches from the front of the list, in one transaction, and says how many: at least one, and as many as it can
+ * without holding up the event loop. Done when they are durable. A batch that is there already changes nothing.
+ */
+export type WriteBatches = (batches: ReadonlyArray<NumberedBatch>) => Effect.Effect<number, RecorderError>
+
+/** An instance of Sluice that wrote to this store and is no more. Claimed: no other instance deals with it meanwhile. */
+export interface EndedInstance {
+  /** Where its spool stands; there may be none. */
+  readonly spool: string
+  /** Writes what it spooled, in its name. */
+  readonly write: WriteBatches
+  /** Closes what it left open as `failed`, `process_ended`, and forgets it. Answers how many those were. */
+  readonly finish: (endedAt: number) => Effect.Effect<number, RecorderError>
+}
+
+/**
+ * Where records are kept. This is all that a new store has to bring: queue, grouping, timeouts and spool stand above it
+ * and are the same for all.
+ */
+export interface RecordStore {
+  readonly write: WriteBatches
+  /** Like `write`, for batches that come late: later rows of the same interceptions may have landed before them. */
+  readonly writeLate: WriteBatches
+  /** Tells by name which instances have ended, and claims them as long as the scope is open. */
+  readonly endedInstances: Effect.Effect<ReadonlyArray<EndedInstance>, RecorderError>
+  readonly interceptions: (query: InterceptionQuery) => Effect.Effect<InterceptionPage, RecorderError>
+  readonly interception: (id: string) => Effect.Effect<Option.Option<InterceptionDetail>, RecorderError>
+  readonly usage: (by: UsageKey) => Effect.Effect<ReadonlyArray<UsageSum>, RecorderError>
+}
+
+/** How many rows a batch has. */
+export const rowsOf = (batch: RecordBatch): number =>
+  (batch.opens?.length ?? 0) +
+  (batch.turns?.length ?? 0) +
+  (batch.prompts?.length ?? 0) +
+  (batch.usage?.length ?? 0) +
+  (batch.toolCalls?.length ?? 0) +
+  (batch.thoughts?.length ?? 0) +
+  (batch.closes?.length ?? 0)
+
+/** The batch without what people and models wrote: `recorder.content: none`. */
+export const withoutContent = (batch: RecordBatch): RecordBatch => {
+  const { prompts: _prompts, thoughts: _thoughts, ...rest } = batch
+  return {
+    ...rest,
+    ...(batch.usage && { usage: batch.usage.map((usage) => ({ ...usage, raw: null })) }),
+    ...(batch.toolCalls && { toolCalls: batch.toolCalls.map((call) => ({ ...call, arguments: null })) })
+  }
+}

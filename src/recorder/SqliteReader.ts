@@ -1,0 +1,144 @@
+import type { DatabaseSync, SQLInputValue } from "node:sqlite"
+import { CostSums } from "./Decimal.ts"
+import type { InterceptionQuery } from "./Recorder.ts"
+import type { InterceptionDetail, InterceptionPage, UsageKey, UsageSum } from "./Records.ts"
+
+type Row = Record<string, SQLInputValue>
+
+/** Columns that are not what their field is: JSON text, and 0 or 1. */
+const json: ReadonlySet<string> = new Set(["other", "arguments"])
+const boolean: ReadonlySet<string> = new Set(["injected"])
+/** Columns that no field shows. */
+const hidden: ReadonlySet<string> = new Set(["instance", "batch", "place", "error_message"])
+
+const fields = new Map<string, string>()
+const fieldOf = (column: string): string => {
+  let field = fields.get(column)
+  if (field === undefined) {
+    field = column.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
+    fields.set(column, field)
+  }
+  return field
+}
+
+/** A row as its record: each column is the field of that name, and the two of an error are one. */
+const recordOf = <A>(row: Row): A => {
+  const record: Record<string, unknown> = {}
+  for (const column of Object.keys(row)) {
+    const value = row[column]
+    if (hidden.has(column)) continue
+    if (column === "error_code")
+      record["error"] = value === null ? null : { code: value, message: row["error_message"] }
+    else if (json.has(column)) record[column] = JSON.parse(String(value))
+    else if (boolean.has(column)) record[column] = value === 1
+    else record[fieldOf(column)] = value
+  }
+  return record as A
+}
+
+const keys: Record<UsageKey, { readonly key: string; readonly order: string }> = {
+  model: { key: "coalesce(i.served_model, i.requested_model, 'unknown')", order: "interceptions DESC, key" },
+  actor: { key: "i.actor", order: "interceptions DESC, key" },
+  day: { key: "strftime('%Y-%m-%d', i.started_at / 1000, 'unixepoch')", order: "key DESC" }
+}
+
+/** The queries, on one connection. They run for as long as they run: in a worker, not on the event loop. */
+export class SqliteReader {
+  private readonly database: DatabaseSync
+
+  constructor(database: DatabaseSync) {
+    this.database = database
+  }
+
+  private all<A>(sql: string, ...values: Array<SQLInputValue>): Array<A> {
+    return this.database
+      .prepare(sql)
+      .all(...values)
+      .map((row) => recordOf<A>(row as Row))
+  }
+
+  /** One page, newest first. */
+  interceptions(query: InterceptionQuery): InterceptionPage {
+    const where: Array<string> = []
+    const values: Array<SQLInputValue> = []
+    const filter = (condition: string, value: string | undefined, times = 1) => {
+      if (value === undefined) return
+      where.push(condition)
+      for (let i = 0; i < times; i++) values.push(value)
+    }
+    filter("id < ?", query.before)
+    filter("actor = ?", query.actor)
+    filter("(requested_model = ? OR served_model = ?)", query.model, 2)
+    filter("session_id = ?", query.session)
+    filter("id IN (SELECT interception_id FROM turns WHERE upstream_response_id = ?)", query.response)
+    const rows = this.all<InterceptionPage["interceptions"][number]>(
+      `SELECT * FROM interceptions ${where.length === 0 ? "" : `WHERE ${where.join(" AND ")}`} ORDER BY id DESC LIMIT ?`,
+      ...values,
+      query.limit + 1
+    )
+    const interceptions = rows.slice(0, query.limit)
+    return { interceptions, next: rows.length > query.limit ? (interceptions.at(-1)?.id ?? null) : null }
+  }
+
+  /** One interception with all that belongs to it, as of one moment; `null` where there is none. */
+  interception(id: string): InterceptionDetail | null {
+    this.database.exec("BEGIN")
+    try {
+      const [interception] = this.all<InterceptionDetail["interception"]>(
+        "SELECT * FROM interceptions WHERE id = ?",
+        id
+      )
+      if (interception === undefined) return null
+      const of = <A>(table: string, order: string) =>
+        this.all<A>(
+          `SELECT r.* FROM ${table} r LEFT JOIN turns t ON t.interception_id = r.interception_id AND t.id = r.turn_id
+           WHERE r.interception_id = ? ORDER BY t."index"${order}`,
+          id
+        )
+      return {
+        interception,
+        turns: this.all(`SELECT * FROM turns WHERE interception_id = ? ORDER BY "index", id`, id),
+        prompts: of("prompts", ", r.turn_id"),
+        usage: of("usage", ", r.turn_id"),
+        toolCalls: of("tool_calls", ", r.batch, r.place"),
+        thoughts: of("thoughts", ", r.batch, r.place")
+      }
+    } finally {
+      this.database.exec("COMMIT")
+    }
+  }
+
+  /** Sums of the known usage. */
+  usage(by: UsageKey): Array<UsageSum> {
+    const { key, order } = keys[by]
+    const costs = new CostSums()
+    const priced = this.database
+      .prepare(
+        `SELECT ${key} AS key, u.cost AS cost, u.currency AS currency
+         FROM usage u JOIN interceptions i ON i.id = u.interception_id
+         WHERE u.cost IS NOT NULL AND u.currency IS NOT NULL`
+      )
+      .iterate()
+    for (const row of priced) costs.add(String(row["key"]), String(row["cost"]), String(row["currency"]))
+    const sums = this.all<Omit<UsageSum, "cost" | "currency">>(
+      `SELECT ${key} AS key, count(*) AS interceptions,
+         sum((SELECT count(*) FROM turns t WHERE t.interception_id = i.id)) AS turns,
+         coalesce(sum(u.input), 0) AS input, coalesce(sum(u.output), 0) AS output,
+         coalesce(sum(u.cache_read), 0) AS cache_read, coalesce(sum(u.cache_write), 0) AS cache_write,
+         coalesce(sum(u.reasoning), 0) AS reasoning
+       FROM interceptions i LEFT JOIN (
+         SELECT interception_id, sum(input) AS input, sum(output) AS output, sum(cache_read) AS cache_read,
+           sum(cache_write) AS cache_write, sum(reasoning) AS reasoning
+         FROM usage GROUP BY interception_id
+       ) u ON u.interception_id = i.id
+       GROUP BY 1 ORDER BY ${order}`
+    )
+    return sums.map((sum) => ({ ...sum, ...costs.of(sum.key) }))
+  }
+
+  /** Moves the log's pages into the database, as far as nobody reads the old ones. Answers whether that was all. */
+  checkpoint(): boolean {
+    const row = this.database.prepare("PRAGMA wal_checkpoint(PASSIVE)").get()
+    return row?.["busy"] === 0 && row["log"] === row["checkpointed"]
+  }
+}

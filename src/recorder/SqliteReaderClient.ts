@@ -1,0 +1,104 @@
+import { Worker } from "node:worker_threads"
+import { Effect } from "effect"
+import type { InterceptionQuery } from "./Recorder.ts"
+import { RecorderError } from "./RecorderError.ts"
+import type { InterceptionDetail, InterceptionPage, UsageKey, UsageSum } from "./Records.ts"
+
+interface Calls {
+  readonly interceptions: readonly [InterceptionQuery, InterceptionPage]
+  readonly interception: readonly [string, InterceptionDetail | null]
+  readonly usage: readonly [UsageKey, Array<UsageSum>]
+  readonly checkpoint: readonly [null, boolean]
+}
+
+/** What the worker is asked. */
+export type ReaderRequest = {
+  [Call in keyof Calls]: { readonly id: number; readonly call: Call; readonly argument: Calls[Call][0] }
+}[keyof Calls]
+
+/** What the worker answers. */
+export interface ReaderAnswer {
+  readonly id: number
+  readonly value?: unknown
+  /** Set where SQLite threw. */
+  readonly error?: string
+}
+
+// Beside this file: TypeScript in the sources, JavaScript in what is published.
+const entry = new URL(`./SqliteReaderWorker${import.meta.url.slice(import.meta.url.lastIndexOf("."))}`, import.meta.url)
+
+/**
+ * Asks the worker that reads. It is started when it is first needed and again after it died; what was asked of the dead
+ * one fails. It keeps the process alive only while somebody waits for an answer.
+ */
+export class SqliteReaderClient {
+  private readonly filename: string
+  private worker: Worker | undefined
+  private id = 0
+  private readonly waiting = new Map<number, (answer: ReaderAnswer) => void>()
+
+  constructor(filename: string) {
+    this.filename = filename
+  }
+
+  /** Has the worker do one thing. */
+  ask<Call extends keyof Calls>(call: Call, argument: Calls[Call][0]): Effect.Effect<Calls[Call][1], RecorderError> {
+    return Effect.callback((resume) => {
+      const worker = this.running()
+      const id = ++this.id
+      this.waiting.set(id, (answer) => {
+        resume(
+          answer.error === undefined
+            ? Effect.succeed(answer.value as Calls[Call][1])
+            : Effect.fail(RecorderError.failed(call === "checkpoint" ? "checkpoint" : "read", answer.error))
+        )
+      })
+      worker.ref()
+      worker.postMessage({ id, call, argument })
+      return Effect.sync(() => this.forget(id))
+    })
+  }
+
+  /** Lets the worker finish what it is doing and end. */
+  readonly close: Effect.Effect<void> = Effect.callback((resume) => {
+    const worker = this.worker
+    if (worker === undefined) return resume(Effect.void)
+    worker.ref()
+    worker.once("exit", () => resume(Effect.void))
+    worker.postMessage("close")
+  })
+
+  private running(): Worker {
+    if (this.worker !== undefined) return this.worker
+    const worker = new Worker(entry, {
+      workerData: { filename: this.filename },
+      execArgv: ["--disable-warning=ExperimentalWarning"],
+      name: "sluice-records"
+    })
+    worker.unref()
+    worker.on("message", (answer: ReaderAnswer) => {
+      const settle = this.waiting.get(answer.id)
+      this.forget(answer.id)
+      settle?.(answer)
+    })
+    let error = "the worker that reads records has ended"
+    worker.on("error", (cause) => {
+      error = `the worker that reads records has failed: ${cause instanceof Error ? cause.message : String(cause)}`
+    })
+    worker.on("exit", () => {
+      if (this.worker === worker) this.worker = undefined
+      // One worker at a time has questions: whatever waits was asked of this one.
+      for (const [id, settle] of [...this.waiting]) {
+        this.waiting.delete(id)
+        settle({ id, error })
+      }
+    })
+    this.worker = worker
+    return worker
+  }
+
+  private forget(id: number): void {
+    this.waiting.delete(id)
+    if (this.waiting.size === 0) this.worker?.unref()
+  }
+}

@@ -1,0 +1,32 @@
+/** What a worker thread runs: queries and checkpoints, so that neither scans nor `fsync` hold up the event loop. */
+import { DatabaseSync } from "node:sqlite"
+import { parentPort, workerData } from "node:worker_threads"
+import type { ReaderAnswer, ReaderRequest } from "./SqliteReaderClient.ts"
+import { SqliteReader } from "./SqliteReader.ts"
+
+const database = new DatabaseSync((workerData as { filename: string }).filename, { timeout: 5_000 })
+// Ours are the checkpoints that synchronise: with NORMAL, the log before its pages move and the database behind them.
+database.exec("PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0")
+const reader = new SqliteReader(database)
+
+const answer = ({ call, argument }: ReaderRequest): unknown => {
+  if (call === "interceptions") return reader.interceptions(argument)
+  if (call === "interception") return reader.interception(argument)
+  if (call === "usage") return reader.usage(argument)
+  return reader.checkpoint()
+}
+
+parentPort?.on("message", (request: ReaderRequest | "close") => {
+  if (request === "close") {
+    database.close()
+    parentPort?.close()
+    return
+  }
+  let reply: ReaderAnswer
+  try {
+    reply = { id: request.id, value: answer(request) }
+  } catch (cause) {
+    reply = { id: request.id, error: cause instanceof Error ? cause.message : String(cause) }
+  }
+  parentPort?.postMessage(reply)
+})

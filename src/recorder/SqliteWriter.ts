@@ -1,0 +1,210 @@
+import type { DatabaseSync, StatementSync } from "node:sqlite"
+import type { Interception, InterceptionClose, RecordBatch } from "./Records.ts"
+import type { NumberedBatch } from "./RecordStore.ts"
+
+/** How long one transaction may take, in milliseconds, before the next batch has to wait for another one. */
+const transactionMs = 1.5
+
+/**
+ * The statements that write records, on one connection.
+ *
+ * An insert that finds its row there already changes nothing, so that whatever is written twice is written once.
+ */
+export class SqliteWriter {
+  private readonly begin: StatementSync
+  private readonly commit: StatementSync
+  private readonly rollback: StatementSync
+  private readonly interception: StatementSync
+  private readonly close: StatementSync
+  private readonly status: StatementSync
+  private readonly early: StatementSync
+  private readonly takeEarly: StatementSync
+  private readonly turn: StatementSync
+  private readonly prompt: StatementSync
+  private readonly usage: StatementSync
+  private readonly toolCall: StatementSync
+  private readonly thought: StatementSync
+  /** Roughly how many pages went to the write-ahead log; whoever has it checkpointed sets it back. */
+  pages = 0
+
+  constructor(database: DatabaseSync) {
+    const insert = (table: string, columns: number) =>
+      database.prepare(`INSERT INTO ${table} VALUES (${Array(columns).fill("?").join()}) ON CONFLICT DO NOTHING`)
+    this.begin = database.prepare("BEGIN IMMEDIATE")
+    this.commit = database.prepare("COMMIT")
+    this.rollback = database.prepare("ROLLBACK")
+    this.interception = insert("interceptions", 20)
+    this.turn = insert("turns", 21)
+    this.prompt = insert("prompts", 3)
+    this.usage = insert("usage", 13)
+    this.toolCall = insert("tool_calls", 12)
+    this.thought = insert("thoughts", 6)
+    // That a process ended is concluded by others. What it says of itself, should it be heard after all, counts more.
+    this.close = database.prepare(
+      `UPDATE interceptions SET ended_at = ?, status = ?, error_code = ?, error_message = ?,
+         served_model = coalesce(?, served_model), session_id = coalesce(?, session_id),
+         parent_id = coalesce(?, parent_id), transport = coalesce(?, transport)
+       WHERE id = ? AND (status IS NULL OR error_code = 'process_ended')`
+    )
+    this.status = database.prepare("SELECT 1 FROM interceptions WHERE id = ?")
+    this.early = insert("early_closes", 2)
+    this.takeEarly = database.prepare("DELETE FROM early_closes WHERE id = ? RETURNING close")
+  }
+
+  /**
+   * Writes batches from the front in one transaction and answers how many. Throws, with nothing written, where SQLite
+   * does.
+   *
+   * @param instance the number of the instance whose interceptions these are
+   * @param late whether closes may have come before what they close
+   */
+  write(batches: ReadonlyArray<NumberedBatch>, instance: number, late: boolean): number {
+    const started = performance.now()
+    const pages = this.pages
+    this.begin.run()
+    try {
+      let count = 0
+      do this.batch(batches[count++]!, instance, late)
+      while (count < batches.length && performance.now() - started < transactionMs)
+      this.commit.run()
+      this.pages += 4
+      return count
+    } catch (cause) {
+      this.pages = pages
+      try {
+        this.rollback.run()
+      } catch {
+        // SQLite has rolled back by itself, as it does when the disk is full.
+      }
+      throw cause
+    }
+  }
+
+  private batch({ number, batch }: NumberedBatch, instance: number, late: boolean): void {
+    if (batch.opens !== undefined) for (const row of batch.opens) this.open(row, instance, late)
+    if (batch.turns !== undefined) {
+      for (const row of batch.turns) {
+        this.turn.run(
+          row.interceptionId,
+          row.id,
+          row.index,
+          row.startedAt,
+          row.endedAt,
+          row.transport,
+          row.upstreamResponseId,
+          row.servedModel,
+          row.httpStatus,
+          row.status,
+          row.finishReason,
+          row.error === null ? null : row.error.code,
+          row.error === null ? null : row.error.message,
+          row.timeToFirstFrameMs,
+          row.durationMs,
+          row.attempts,
+          row.framesIn,
+          row.framesOut,
+          row.lane,
+          row.closeCode,
+          row.closeReason
+        )
+      }
+    }
+    if (batch.usage !== undefined) {
+      for (const row of batch.usage) {
+        this.usage.run(
+          row.interceptionId,
+          row.turnId,
+          row.input,
+          row.output,
+          row.cacheRead,
+          row.cacheWrite,
+          row.reasoning,
+          JSON.stringify(row.other),
+          row.provenance,
+          row.raw,
+          row.cost,
+          row.currency,
+          row.priceVersion
+        )
+      }
+    }
+    this.content(number, batch)
+    if (batch.closes !== undefined) for (const row of batch.closes) this.end(row)
+  }
+
+  private open(row: Interception, instance: number, late: boolean): void {
+    this.pages += 1
+    this.interception.run(
+      row.id,
+      instance,
+      row.actor,
+      row.provider,
+      row.providerType,
+      row.requestedModel,
+      row.servedModel,
+      row.dialect,
+      row.transport,
+      row.client,
+      row.sessionId,
+      row.parentId,
+      row.userAgent,
+      row.credentialKind,
+      row.credentialHint,
+      row.startedAt,
+      row.endedAt,
+      row.status,
+      row.error === null ? null : row.error.code,
+      row.error === null ? null : row.error.message
+    )
+    if (!late) return
+    const early = this.takeEarly.get(row.id)
+    if (early !== undefined) this.end(JSON.parse(String(early["close"])) as InterceptionClose)
+  }
+
+  private content(number: number, batch: RecordBatch): void {
+    if (batch.prompts !== undefined) {
+      for (const row of batch.prompts) {
+        this.pages += row.text.length >>> 12
+        this.prompt.run(row.interceptionId, row.turnId, row.text)
+      }
+    }
+    batch.toolCalls?.forEach((row, place) => {
+      const json = JSON.stringify(row.arguments)
+      this.pages += 1 + (json.length >>> 12)
+      this.toolCall.run(
+        row.interceptionId,
+        number,
+        place,
+        row.turnId,
+        row.callId,
+        row.name,
+        json,
+        row.injected ? 1 : 0,
+        row.serverUrl,
+        row.error === null ? null : row.error.code,
+        row.error === null ? null : row.error.message,
+        row.durationMs
+      )
+    })
+    batch.thoughts?.forEach((row, place) => {
+      this.pages += 1 + (row.text.length >>> 12)
+      this.thought.run(row.interceptionId, number, place, row.turnId, row.text, row.source)
+    })
+  }
+
+  private end(row: InterceptionClose): void {
+    const { changes } = this.close.run(
+      row.endedAt,
+      row.status,
+      row.error === null ? null : row.error.code,
+      row.error === null ? null : row.error.message,
+      row.servedModel ?? null,
+      row.sessionId ?? null,
+      row.parentId ?? null,
+      row.transport ?? null,
+      row.id
+    )
+    // Nothing was changed: it is closed already, or its opening waits in the spool and the close must wait for that.
+    if (changes === 0 && this.status.get(row.id) === undefined) this.early.run(row.id, JSON.stringify(row))
+  }
+}
