@@ -21,7 +21,7 @@ export class ChunkQueue<E> {
   private size = 0
   private ended = false
   private failure: Cause.Cause<E> | undefined
-  private consumer: ((pull: Effect.Effect<NonEmptyReadonlyArray<Buffer>, E | Cause.Done>) => void) | undefined
+  private consumer: ((pull: Pull.Pull<NonEmptyReadonlyArray<Buffer>, E>) => void) | undefined
   private producer: Producer | undefined
   /** Whether the producer stands still because of us. */
   paused = false
@@ -42,18 +42,13 @@ export class ChunkQueue<E> {
   offer(chunk: Buffer): void {
     if (this.closed || chunk.length === 0) return
     this.received++
-    const consumer = this.consumer
-    if (consumer !== undefined) {
-      this.consumer = undefined
-      consumer(Effect.succeed([chunk]))
-      return
-    }
     this.chunks.push(chunk)
     this.size += chunk.length
     if (!this.paused && this.size > highWater) {
       this.paused = true
       this.producer?.pause()
     }
+    this.wake()
   }
 
   end(): void {
@@ -72,26 +67,29 @@ export class ChunkQueue<E> {
     const consumer = this.consumer
     if (consumer === undefined) return
     this.consumer = undefined
-    consumer(this.next())
+    consumer(this.ready)
   }
 
-  private next(): Effect.Effect<NonEmptyReadonlyArray<Buffer>, E | Cause.Done> {
-    return this.failure === undefined ? Cause.done() : Effect.failCause(this.failure)
-  }
+  /** Takes what there is, once there is something: a consumer that is interrupted before it could loses nothing. */
+  private readonly ready: Pull.Pull<NonEmptyReadonlyArray<Buffer>, E> = Effect.suspend(
+    (): Pull.Pull<NonEmptyReadonlyArray<Buffer>, E> => {
+      if (this.chunks.length > 0) {
+        const chunks = this.chunks as unknown as NonEmptyReadonlyArray<Buffer>
+        this.chunks = []
+        this.size = 0
+        if (this.paused && !this.closed) {
+          this.paused = false
+          this.producer?.resume()
+        }
+        return Effect.succeed(chunks)
+      }
+      return this.failure === undefined ? Cause.done() : Effect.failCause(this.failure)
+    }
+  )
 
   /** The chunks that came since the last pull; waits for one where there is none. A failure comes behind them. */
   readonly pull: Pull.Pull<NonEmptyReadonlyArray<Buffer>, E> = Effect.suspend(() => {
-    if (this.chunks.length > 0) {
-      const chunks = this.chunks as unknown as NonEmptyReadonlyArray<Buffer>
-      this.chunks = []
-      this.size = 0
-      if (this.paused && !this.closed) {
-        this.paused = false
-        this.producer?.resume()
-      }
-      return Effect.succeed(chunks)
-    }
-    if (this.closed) return this.next()
+    if (this.chunks.length > 0 || this.closed) return this.ready
     return Effect.callback<NonEmptyReadonlyArray<Buffer>, E | Cause.Done>((resume) => {
       this.consumer = resume
       return Effect.sync(() => {

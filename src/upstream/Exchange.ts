@@ -63,10 +63,18 @@ export class TimedOut extends Schema.TaggedClass<TimedOut>()("TimedOut", {
   }
 }
 
+/** Sluice itself is stopping, and what still ran at the end of `limits.drain` was ended. */
+export class ShuttingDown extends Schema.TaggedClass<ShuttingDown>()("ShuttingDown", {}) {
+  readonly code = "shutdown"
+  get message() {
+    return "the gateway is shutting down"
+  }
+}
+
 /** What went wrong with an upstream; `reason.code` is the record's error code. */
 export class UpstreamError extends Schema.TaggedError<UpstreamError>()("UpstreamError", {
   provider: Schema.String,
-  reason: Schema.Union([Unreachable, Cut, Malformed, TimedOut])
+  reason: Schema.Union([Unreachable, Cut, Malformed, TimedOut, ShuttingDown])
 }) {
   override get message() {
     return `${this.provider}: ${this.reason.message}`

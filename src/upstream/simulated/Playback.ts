@@ -37,7 +37,7 @@ const play = Effect.fnUntraced(function* (
     else if (step instanceof Uint8Array) body.offer(toBuffer(step))
     else if ("wait" in step) yield* Effect.sleep(step.wait)
     else if ("await" in step) yield* step.await
-    else if ("hang" in step) yield* Effect.never
+    else if ("hang" in step) return yield* Effect.never
     else if ("end" in step) break
     else {
       const detail = step.cut === true ? "connection reset by peer" : step.cut

@@ -43,13 +43,18 @@ const text = (name: string, schema: object, prompt: string, random: Random): str
 
 const number = (schema: { readonly [key: PropertyKey]: unknown }, whole: boolean, random: Random): number => {
   const bound = (key: string) => (typeof schema[key] === "number" ? schema[key] : undefined)
-  const exclusive = bound("exclusiveMinimum")
-  const least = bound("minimum") ?? (exclusive === undefined ? undefined : exclusive + 1)
-  const most = bound("maximum") ?? bound("exclusiveMaximum")
-  const low = least ?? (most === undefined || most > 1 ? 1 : most - 1)
-  const high = Math.max(low, bound("exclusiveMaximum") === most && most !== undefined ? most - 1 : (most ?? low + 9))
-  const value = low + random.below(Math.floor(high - low) + 1)
-  return whole ? Math.ceil(value) : value
+  const atLeast = bound("minimum")
+  const above = bound("exclusiveMinimum")
+  const atMost = bound("maximum")
+  const below = bound("exclusiveMaximum")
+  const lower = atLeast ?? above
+  const upper = atMost ?? below
+  // The middle is right whether or not the bounds themselves are.
+  if (!whole && lower !== undefined && upper !== undefined) return (lower + upper) / 2
+  const highest = atMost !== undefined ? Math.floor(atMost) : below === undefined ? undefined : Math.ceil(below) - 1
+  const lowest = atLeast !== undefined ? Math.ceil(atLeast) : above === undefined ? undefined : Math.floor(above) + 1
+  const low = lowest ?? Math.min(1, highest ?? 1)
+  return low + random.below(Math.max(0, (highest ?? low + 9) - low) + 1)
 }
 
 /**

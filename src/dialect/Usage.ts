@@ -1,0 +1,80 @@
+import { isObject, type JsonObject } from "./Json.ts"
+
+/** What a turn used, in disjoint counts: no token is in two of `input`, `cacheRead`, `cacheWrite` and `output`. */
+export interface TokenUsage {
+  /** Input tokens that were neither read from a cache nor written to one. */
+  readonly input: number | null
+  readonly cacheRead: number | null
+  readonly cacheWrite: number | null
+  /** Output tokens, those spent on reasoning included. */
+  readonly output: number | null
+  /** The part of `output` that was reasoning. */
+  readonly reasoning: number | null
+  /** Other counts by name, those of value zero left out. */
+  readonly other: { readonly [name: string]: number }
+  /** The provider's own usage object as JSON text. */
+  readonly raw: string
+}
+
+/**
+ * Folds a later usage object over an earlier one: the latest value of each field that is not null wins. Counts are
+ * never added: providers send running totals.
+ */
+export const latest = (earlier: JsonObject | null, later: JsonObject): JsonObject => {
+  if (earlier === null) return later
+  const merged: { [key: string]: unknown } = { ...earlier }
+  for (const key of Object.keys(later)) {
+    const value = later[key]
+    if (value === null || value === undefined) continue
+    const before = merged[key]
+    merged[key] = isObject(before) && isObject(value) ? latest(before, value) : value
+  }
+  return merged
+}
+
+const count = (value: unknown): number | null =>
+  typeof value === "number" && Number.isFinite(value) ? Math.max(0, Math.trunc(value)) : null
+
+/**
+ * The usage object of Chat Completions: its input tokens include those read from and written to a cache.
+ *
+ * Cached tokens beyond the input are clamped and noted as `input_clamped`. Field names:
+ * https://platform.openai.com/docs/api-reference/chat/object; `prompt_cache_hit_tokens` is DeepSeek's.
+ */
+export const fromChat = (usage: JsonObject): TokenUsage => {
+  const prompt = isObject(usage.prompt_tokens_details) ? usage.prompt_tokens_details : {}
+  const completion = isObject(usage.completion_tokens_details) ? usage.completion_tokens_details : {}
+  const cacheRead = count(prompt.cached_tokens) ?? count(usage.prompt_cache_hit_tokens)
+  const cacheWrite = count(prompt.cache_write_tokens)
+  const total = count(usage.prompt_tokens)
+  const rest = total === null ? null : total - (cacheRead ?? 0) - (cacheWrite ?? 0)
+  const other: { [name: string]: number } = {}
+  if (rest !== null && rest < 0) other.input_clamped = -rest
+  const note = (from: JsonObject, prefix: string, known: ReadonlySet<string>) => {
+    for (const key of Object.keys(from)) {
+      const value = known.has(key) ? null : count(from[key])
+      if (value !== null && value > 0) other[prefix + key] = value
+    }
+  }
+  note(usage, "", knownTotals)
+  note(prompt, "prompt_tokens_details.", knownDetails)
+  note(completion, "completion_tokens_details.", knownDetails)
+  return {
+    input: rest === null ? null : Math.max(0, rest),
+    cacheRead,
+    cacheWrite,
+    output: count(usage.completion_tokens),
+    reasoning: count(completion.reasoning_tokens),
+    other,
+    raw: JSON.stringify(usage)
+  }
+}
+
+const knownTotals = new Set([
+  "prompt_tokens",
+  "completion_tokens",
+  "total_tokens",
+  "prompt_cache_hit_tokens",
+  "prompt_cache_miss_tokens"
+])
+const knownDetails = new Set(["cached_tokens", "cache_write_tokens", "reasoning_tokens"])

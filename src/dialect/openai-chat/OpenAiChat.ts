@@ -1,0 +1,16 @@
+import type { Dialect } from "../Dialect.ts"
+import { ChatReader } from "./Reader.ts"
+import { askForUsage, editModel, view } from "./Request.ts"
+import { ChatWriter, errorBody } from "./Writer.ts"
+
+/** OpenAI's Chat Completions, and what compatible providers made of it. */
+export const openAiChat: Dialect = {
+  name: "openai-chat",
+  terminalEvents: new Set(),
+  view,
+  edit: { model: editModel, askForUsage },
+  turn: (options) => new ChatReader(options),
+  answer: (options) => new ChatWriter(options),
+  errorBody,
+  requestIdHeader: "x-request-id"
+}

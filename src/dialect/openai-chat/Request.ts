@@ -1,0 +1,77 @@
+import { locate, replace, set } from "../../wire/JsonSpan.ts"
+import type { BadRequest, RequestView } from "../Dialect.ts"
+import { isObject } from "../Json.ts"
+
+const bad = (message: string, param: string | null = null): BadRequest => ({ _tag: "BadRequest", message, param })
+
+/**
+ * Reads a Chat Completions request. Judged are only the few things without which it is none; unknown fields and values
+ * are the upstream's business. Reference: https://platform.openai.com/docs/api-reference/chat/create
+ */
+export const view = (raw: Buffer): RequestView | BadRequest => {
+  const body = parse(raw)
+  if (body === undefined) return bad("The request body is not valid JSON.")
+  if (!isObject(body)) return bad("The request body must be a JSON object.")
+  if (body.model === undefined) return bad("you must provide a model parameter", "model")
+  if (typeof body.model !== "string") return bad("Invalid type for 'model': expected a string.", "model")
+  if (body.messages === undefined) return bad("Missing required parameter: 'messages'.", "messages")
+  if (!Array.isArray(body.messages)) return bad("Invalid type for 'messages': expected an array.", "messages")
+  const options = body.stream_options
+  return {
+    _tag: "RequestView",
+    raw,
+    model: body.model,
+    stream: body.stream === true,
+    prompt: lastPrompt(body.messages),
+    wantsUsage: isObject(options) && options.include_usage === true,
+    choices: typeof body.n === "number" && body.n >= 1 ? Math.trunc(body.n) : 1
+  }
+}
+
+const parse = (raw: Buffer): unknown => {
+  try {
+    return JSON.parse(raw.toString("utf8"))
+  } catch {
+    return undefined
+  }
+}
+
+/** The text of the last message that is no instruction, if a person wrote it. */
+const lastPrompt = (messages: ReadonlyArray<unknown>): string | null => {
+  for (let i = messages.length - 1; i >= 0; i--) {
+    const message = messages[i]
+    if (!isObject(message)) return null
+    if (message.role === "system" || message.role === "developer") continue
+    return message.role === "user" ? textOf(message.content) : null
+  }
+  return null
+}
+
+const textOf = (content: unknown): string | null => {
+  if (typeof content === "string") return content
+  if (!Array.isArray(content)) return null
+  const texts: Array<string> = []
+  for (const part of content) {
+    if (isObject(part) && part.type === "text" && typeof part.text === "string") texts.push(part.text)
+  }
+  return texts.length === 0 ? null : texts.join("\n")
+}
+
+/** The request with another model. */
+export const editModel = (body: Buffer, model: string): Buffer =>
+  replace(body, ["model"], JSON.stringify(model)) ?? body
+
+/**
+ * The request with `stream_options.include_usage` set, also over an explicit `false` or null. Anything that is not a
+ * stream, asks already, or has `stream_options` that are no object is left alone.
+ */
+export const askForUsage = (view: RequestView, body: Buffer): Buffer => {
+  if (!view.stream || view.wantsUsage) return body
+  const options = locate(body, ["stream_options"])
+  const first = options === null ? undefined : body[options.start]
+  if (first === undefined || first === nullByte) return set(body, ["stream_options"], '{"include_usage":true}') ?? body
+  return set(body, ["stream_options", "include_usage"], "true") ?? body
+}
+
+/** The first byte of a JSON null. */
+const nullByte = 0x6e

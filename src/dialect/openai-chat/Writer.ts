@@ -1,0 +1,64 @@
+import { comment, type Frame, sse } from "../../wire/Frame.ts"
+import { replace } from "../../wire/JsonSpan.ts"
+import type { AnswerWriter, TransportName } from "../Dialect.ts"
+import { type GatewayError, openAiErrorType } from "../GatewayError.ts"
+import { isObject } from "../Json.ts"
+import { isDone } from "./Reader.ts"
+
+/** A comment: the one form of keep-alive that every Chat client passes over. */
+const keepAlive = comment("keep-alive")
+
+/** Writes Chat Completions to the client. */
+export class ChatWriter implements AnswerWriter {
+  private readonly model: string | null
+  private readonly usageAdded: boolean
+
+  constructor(options: { readonly model: string | null; readonly usageAdded: boolean }) {
+    this.model = options.model === null ? null : JSON.stringify(options.model)
+    this.usageAdded = options.usageAdded
+  }
+
+  push(frame: Frame, _turn: number, out: Array<Frame>): void {
+    if (frame.kind === "comment" || frame.kind === "part") {
+      out.push(frame)
+      return
+    }
+    if (isDone(frame)) {
+      out.push(frame.asTerminal())
+      return
+    }
+    // A frame with usage was read by the turn's reader, so a look at what was parsed is enough.
+    if (this.usageAdded && isUsageOnly(frame.peek)) return
+    out.push(this.model === null ? frame : withModel(frame, this.model))
+  }
+
+  finish(): void {}
+
+  keepAlive(transport: TransportName): Frame | null {
+    return transport === "sse" ? keepAlive : null
+  }
+
+  fail(error: GatewayError, transport: TransportName, out: Array<Frame>): void {
+    if (transport === "sse") out.push(sse("", errorBody(error), true))
+  }
+}
+
+/** The chunk that only the option Sluice added brings: usage, and no choice. */
+const isUsageOnly = (chunk: unknown): boolean =>
+  isObject(chunk) &&
+  isObject(chunk.usage) &&
+  (chunk.choices === undefined ||
+    chunk.choices === null ||
+    (Array.isArray(chunk.choices) && chunk.choices.length === 0))
+
+const withModel = (frame: Frame, model: string): Frame => {
+  const data = frame.lines > 1 ? Buffer.from(frame.data) : frame.source.subarray(frame.dataStart, frame.dataEnd)
+  const edited = replace(data, ["model"], model)
+  return edited === null ? frame : frame.withData(edited)
+}
+
+/** An error in OpenAI's form: https://platform.openai.com/docs/guides/error-codes */
+export const errorBody = (error: GatewayError): string =>
+  JSON.stringify({
+    error: { message: error.message, type: openAiErrorType(error.status), param: error.param, code: error.code }
+  })

@@ -1,0 +1,253 @@
+import { Cause, Effect, Exit, Pull, Scope, Stream } from "effect"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import type { AnswerWriter, TransportName, TurnReader } from "../dialect/Dialect.ts"
+import { type GatewayError, gatewayError } from "../dialect/GatewayError.ts"
+import type { Frame } from "../wire/Frame.ts"
+import { Cut, Malformed, maskText, type OpenedTurn, UpstreamError } from "../upstream/Upstream.ts"
+import { type Ending, recordError, type Settlement, type TurnProgress, type TurnSight } from "./Settlement.ts"
+import type { Decode } from "./stages/Decode.ts"
+import { Read } from "./stages/Read.ts"
+import { compose, type Stage, through } from "./stages/Stage.ts"
+import { write } from "./stages/Write.ts"
+
+/** How long an upstream may still send behind the end of its answer, or usage behind the finish its client saw. */
+const afterEnd = "1 second"
+
+/** One turn on its way to the client: the pipeline of DESIGN §2, and how it ends. */
+export class Answering {
+  readonly progress: TurnProgress
+  private readonly settlement: Settlement
+  private readonly opened: OpenedTurn
+  private readonly scope: Scope.Closeable
+  private readonly provider: string
+  private readonly decode: Decode
+  private readonly reader: TurnReader
+  private readonly read: Read
+  private readonly writer: AnswerWriter
+  private readonly now: () => number
+  private readonly stages: Stage<Buffer, Frame>
+  /** The outcome stood in something that was sent. */
+  private outcomeSent = false
+  /** And whoever reads has come back for more: it was taken. */
+  private outcomeTaken = false
+
+  constructor(options: {
+    readonly progress: TurnProgress
+    readonly settlement: Settlement
+    readonly opened: OpenedTurn
+    /** Holds the upstream's connection. */
+    readonly scope: Scope.Closeable
+    readonly provider: string
+    readonly decode: Decode
+    readonly reader: TurnReader
+    readonly writer: AnswerWriter
+    readonly now: () => number
+  }) {
+    this.progress = options.progress
+    this.settlement = options.settlement
+    this.opened = options.opened
+    this.scope = options.scope
+    this.provider = options.provider
+    this.decode = options.decode
+    this.reader = options.reader
+    this.writer = options.writer
+    this.now = options.now
+    this.read = new Read(options.reader)
+    this.stages = compose(compose(this.decode, this.read), write(this.writer, options.progress.index))
+  }
+
+  /** What the client sees: the upstream's bytes through the stages, its end behind the records. */
+  get frames(): Stream.Stream<Frame, UpstreamError> {
+    return Stream.fromPull(Effect.succeed(this.opened.body.pull)).pipe(
+      through(this.stages, (ended) => this.verdict(ended)),
+      (frames) => Stream.transformPull(frames, (pull) => Effect.succeed(this.settling(pull)))
+    )
+  }
+
+  get transport(): TransportName {
+    return this.opened.transport
+  }
+
+  keepAlive(): Frame | null {
+    return this.decode.midFrame ? null : this.writer.keepAlive(this.transport)
+  }
+
+  /** Whether what came so far can go on, and at the end whether it was all. */
+  private verdict(ended: boolean): UpstreamError | null {
+    if (this.reader.malformed !== null) return this.error(new Malformed({ detail: this.reader.malformed }))
+    if (!ended || this.reader.outcome !== null || this.decode.overflowed) return null
+    return this.error(new Cut({ detail: "it ended without its last frame" }))
+  }
+
+  private error(reason: UpstreamError["reason"]): UpstreamError {
+    return new UpstreamError({ provider: this.provider, reason })
+  }
+
+  /** The last operator: commits the records, then lets the frame through that ends the answer (law 3). */
+  private settling(pull: Pull.Pull<NonEmptyReadonlyArray<Frame>, UpstreamError>) {
+    type Out = Pull.Pull<NonEmptyReadonlyArray<Frame>, UpstreamError>
+    let after: Out | undefined
+
+    const behindEnd: Out = Effect.matchCauseEffect(Effect.timeoutOption(pull, afterEnd), {
+      onSuccess: (frames) => (frames._tag === "Some" ? Effect.succeed(frames.value) : Cause.done()),
+      // The answer is complete and recorded; how its connection ends is no news.
+      onFailure: () => Cause.done()
+    })
+
+    const emit = (frames: ReadonlyArray<Frame>): Out => {
+      this.progress.framesOut += frames.length
+      if (this.reader.outcome !== null) this.outcomeSent = true
+      return Effect.succeed(frames as NonEmptyReadonlyArray<Frame>)
+    }
+
+    const onSuccess = (frames: NonEmptyReadonlyArray<Frame>): Out => {
+      if (this.progress.firstFrameAt === null) this.progress.firstFrameAt = this.now()
+      const last = frames.findIndex((frame) => frame.terminal)
+      if (last === -1) return emit(frames)
+      const end: Out = Effect.suspend(() => {
+        after = behindEnd
+        this.progress.framesOut += frames.length - last
+        return Effect.as(this.settle(this.ending()), frames.slice(last) as unknown as NonEmptyReadonlyArray<Frame>)
+      })
+      if (last === 0) return end
+      after = end
+      return emit(frames.slice(0, last))
+    }
+
+    const onFailure = (cause: Cause.Cause<UpstreamError | Cause.Done>): Out => {
+      if (Pull.isDoneCause(cause)) return Effect.andThen(this.settle(this.ending()), Cause.done())
+      if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause as Cause.Cause<never>)
+      return this.broken(cause as Cause.Cause<UpstreamError>, (next) => {
+        after = next
+      })
+    }
+
+    return Effect.suspend(() => {
+      this.outcomeTaken = this.outcomeSent
+      return after ?? Effect.matchCauseEffect(pull, { onSuccess, onFailure })
+    })
+  }
+
+  /** The turn broke: it is recorded so, its connection closed, and its client told in its own dialect (law 9). */
+  private broken(
+    cause: Cause.Cause<UpstreamError>,
+    andThen: (next: Pull.Pull<NonEmptyReadonlyArray<Frame>, UpstreamError>) => void
+  ): Pull.Pull<NonEmptyReadonlyArray<Frame>, UpstreamError> {
+    const failure = Cause.findErrorOption(cause)
+    const error = failure._tag === "Some" ? clientError(failure.value) : internalError
+    const out: Array<Frame> = []
+    // Behind the beginning of a frame an error event would be a part of that frame.
+    if (!this.decode.midFrame) this.writer.fail(error, this.transport, out)
+    this.progress.framesOut += out.length
+    const ending: Ending = {
+      status: "failed",
+      error:
+        failure._tag === "Some"
+          ? recordError(failure.value.reason.code, this.clean(failure.value.message))
+          : recordError("internal", "a defect of the gateway; its log says more"),
+      complete: false
+    }
+    const log = failure._tag === "Some" ? Effect.void : Effect.logError("an interception failed", cause)
+    const settled = Effect.andThen(Effect.andThen(log, this.close), this.settle(ending))
+    if (out.length === 0) return Effect.andThen(settled, Effect.failCause(cause))
+    andThen(Cause.done())
+    return Effect.as(settled, out as unknown as NonEmptyReadonlyArray<Frame>)
+  }
+
+  /** How the turn ended, if the upstream came to its end. */
+  private ending(): Ending {
+    const { outcome } = this.reader
+    if (outcome !== "failed") return { status: outcome ?? "completed", error: null, complete: true }
+    const message = this.reader.summary().error ?? "the upstream reported an error"
+    return { status: "failed", error: recordError("upstream_status", this.clean(message)), complete: false }
+  }
+
+  private clean(message: string): string {
+    return maskText(message, this.opened.secrets)
+  }
+
+  private settle(ending: Ending): Effect.Effect<void> {
+    return this.settlement.settled
+      ? Effect.void
+      : Effect.suspend(() => this.settlement.settle(this.progress, this.sight, ending))
+  }
+
+  /** What the stages saw so far. */
+  get sight(): TurnSight {
+    return { framesIn: this.read.frames, overflowed: this.decode.overflowed, summary: this.reader.summary() }
+  }
+
+  private get close(): Effect.Effect<void> {
+    return Scope.close(this.scope, Exit.void)
+  }
+
+  /**
+   * Whoever read has gone before the end. One that saw the answer finish has finished, and its usage is waited for a
+   * little; any other has cancelled.
+   *
+   * @param drain how long the upstream is read on for exact usage all the same; 0 closes it at once
+   */
+  leave(drain: number): Effect.Effect<void> {
+    if (this.settlement.settled) return this.close
+    if (this.outcomeTaken) {
+      return this.readOn(afterEnd).pipe(
+        Effect.andThen(this.close),
+        Effect.andThen(Effect.suspend(() => this.settle(this.ending())))
+      )
+    }
+    const cancelled = (complete: boolean) =>
+      this.settle({ status: "cancelled", error: recordError("client_gone", "the client left"), complete })
+    if (drain === 0)
+      return Effect.andThen(
+        this.close,
+        Effect.suspend(() => cancelled(false))
+      )
+    return this.readOn(drain).pipe(
+      Effect.tap(() => this.close),
+      Effect.flatMap((ended) => cancelled(ended && this.reader.outcome !== null))
+    )
+  }
+
+  /** Reads the upstream on without showing it to anybody. Answers whether it came to its end in time. */
+  private readOn(time: string | number): Effect.Effect<boolean> {
+    const unseen: Array<Frame> = []
+    const { body } = this.opened
+    const loop = Effect.gen({ self: this }, function* () {
+      while (true) {
+        this.stages.push(yield* body.pull, unseen)
+        unseen.length = 0
+        if (this.reader.summary().ended || this.reader.malformed !== null) return this.reader.malformed === null
+      }
+    })
+    return loop.pipe(
+      Effect.catchCause((cause) =>
+        Effect.sync(() => {
+          const ended = Pull.isDoneCause(cause)
+          if (ended) this.stages.end(unseen)
+          return ended
+        })
+      ),
+      // Finalizers are not interruptible, and a wait that cannot be interrupted cannot time out.
+      Effect.interruptible,
+      Effect.timeoutOrElse({ duration: time as number, orElse: () => Effect.succeed(false) })
+    )
+  }
+}
+
+/** What a client is told of an upstream that failed. */
+export const clientError = (error: UpstreamError): GatewayError => {
+  switch (error.reason._tag) {
+    case "TimedOut":
+      return gatewayError(504, "upstream_timeout", error.message)
+    case "ShuttingDown":
+      return gatewayError(503, "shutting_down", error.reason.message, { retryAfter: 1 })
+    case "Unreachable":
+      return gatewayError(502, "upstream_unreachable", error.message)
+    case "Cut":
+      return gatewayError(502, "upstream_cut", error.message)
+    case "Malformed":
+      return gatewayError(502, "upstream_malformed", error.message)
+  }
+}
+
+const internalError = gatewayError(500, "internal_error", "The gateway failed; its log says more.")

@@ -1,0 +1,66 @@
+import { Schema } from "effect"
+import type { DialectName } from "../dialect/Dialect.ts"
+import type { GatewayError } from "../dialect/GatewayError.ts"
+import type { Credential, CredentialUse, HeaderMap } from "../upstream/Upstream.ts"
+
+/** One client call, as whoever took it in hands it to the engine. */
+export interface InboundRequest {
+  readonly dialect: DialectName
+  /** The provider that the path names; `null` on the unified routes, where the model decides. */
+  readonly provider: string | null
+  /** The path behind the provider's name, such as `/v1/chat/completions`. */
+  readonly path: string
+  /** The query with its question mark, or empty. */
+  readonly query: string
+  /** By lower-case name. */
+  readonly headers: HeaderMap
+  /** Decoded. */
+  readonly body: Buffer
+  /** The client's own credential for the provider. */
+  readonly credential: Credential | null
+  /** Who is calling, once it is known whose credential the call is made with. */
+  readonly actor: (use: CredentialUse) => string
+}
+
+/** The head of an answer. */
+export interface Head {
+  readonly status: number
+  /** By lower-case name. */
+  readonly headers: { readonly [name: string]: string | ReadonlyArray<string> }
+}
+
+/**
+ * A call that ends without an answer of the upstream's: refused by Sluice, or the upstream gave none. `body` is the
+ * error in the caller's own dialect.
+ */
+export class Refused extends Schema.TaggedError<Refused>()("Refused", {
+  interceptionId: Schema.String,
+  status: Schema.Number,
+  code: Schema.String,
+  detail: Schema.String,
+  headers: Schema.Record(Schema.String, Schema.String),
+  body: Schema.String
+}) {
+  override get message() {
+    return `${this.status} ${this.code}: ${this.detail}`
+  }
+}
+
+/** A refusal as its dialect words it. */
+export const refusal = (
+  error: GatewayError,
+  interceptionId: string,
+  dialect: { readonly requestIdHeader: string; readonly errorBody: (error: GatewayError, requestId: string) => string }
+): Refused =>
+  new Refused({
+    interceptionId,
+    status: error.status,
+    code: error.code,
+    detail: error.message,
+    headers: {
+      "content-type": "application/json",
+      [dialect.requestIdHeader]: interceptionId,
+      ...(error.retryAfter === null ? {} : { "retry-after": String(error.retryAfter) })
+    },
+    body: dialect.errorBody(error, interceptionId)
+  })

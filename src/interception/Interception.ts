@@ -1,0 +1,414 @@
+import { Context, Duration, Effect, Layer, Pull, Scope, Stream } from "effect"
+import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
+import type { BadRequest, Dialect, RequestView, TransportName } from "../dialect/Dialect.ts"
+import { dialects } from "../dialect/Dialects.ts"
+import { isObject } from "../dialect/Json.ts"
+import { type GatewayError, gatewayError } from "../dialect/GatewayError.ts"
+import { Recorder } from "../recorder/Recorder.ts"
+import type { Interception as Row } from "../recorder/Records.ts"
+import {
+  type ChunkQueue,
+  type FailedTurn,
+  IdleTimers,
+  Malformed,
+  maskBytes,
+  maskText,
+  type OpenedTurn,
+  type Route,
+  ShuttingDown,
+  Upstream,
+  UpstreamError
+} from "../upstream/Upstream.ts"
+import { type Frame, whole } from "../wire/Frame.ts"
+import { Answering, clientError } from "./Answering.ts"
+import { type Head, type InboundRequest, type Refused, refusal } from "./InboundRequest.ts"
+import { Observer } from "./Observer.ts"
+import { recordError, Settlement, type TurnProgress } from "./Settlement.ts"
+import { decode } from "./stages/Decode.ts"
+
+/** What a client gets. */
+export interface Answer {
+  /** The interception's id. */
+  readonly id: string
+  readonly head: Head
+  readonly transport: TransportName
+  /** How many bytes the body has, where that is known beforehand. */
+  readonly length: number | null
+  /**
+   * The frames, the terminal one behind the commit of its records. An upstream that breaks ends them in the dialect's
+   * error event; the stream itself fails only where no whole frame can be sent any more, and whoever carries it has to
+   * break its connection then.
+   */
+  readonly frames: Stream.Stream<Frame, UpstreamError>
+  /** A frame to send while the upstream is silent, between whole frames; `null` where there is none. */
+  readonly keepAlive: () => Frame | null
+}
+
+/** What the engine takes from the configuration. */
+export interface InterceptionSettings {
+  readonly limits: { readonly event_bytes: number; readonly drain: Duration.Duration }
+  readonly recorder: { readonly on_failure: "refuse" | "continue" }
+  readonly on_client_gone: "cancel" | "drain"
+}
+
+/** Carries out client calls: one program for all dialects and transports. */
+export class Interception extends Context.Service<
+  Interception,
+  {
+    /**
+     * Carries out one call, up to the head of its answer. Closing the scope before the last frame was taken means that
+     * the client has left.
+     *
+     * Fails with `Refused`, worded in the caller's dialect, where there is no answer of the upstream's to show.
+     */
+    readonly open: (request: InboundRequest) => Effect.Effect<Answer, Refused, Scope.Scope>
+    /**
+     * Records a call that was refused before its request could be read, and words the refusal.
+     */
+    readonly reject: (request: Omit<InboundRequest, "body">, error: GatewayError) => Effect.Effect<Refused>
+    /** Ends every running turn with an error event. What is still opening is ended by interrupting it. */
+    readonly shutdown: Effect.Effect<void>
+    /** How many interceptions are running. */
+    readonly running: () => number
+  }
+>()("sluice/interception/Interception") {
+  /**
+   * Carries out one call in process, without HTTP.
+   *
+   * @example
+   * ```ts
+   * const text = Effect.scoped(Effect.gen(function* () {
+   *   const answer = yield* Interception.open(request)
+   *   const frames = yield* Stream.runCollect(answer.frames)
+   *   return frames.map((frame) => frame.data).join("")
+   * }))
+   * ```
+   */
+  static readonly open = (request: InboundRequest) => Interception.use((interception) => interception.open(request))
+
+  static readonly layer = (
+    settings: InterceptionSettings
+  ): Layer.Layer<Interception, never, Recorder | Upstream | IdleTimers> => Layer.effect(Interception, make(settings))
+}
+
+const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
+  const recorder = yield* Recorder
+  const upstream = yield* Upstream
+  const observe = yield* Observer
+  const { now } = yield* IdleTimers
+  const drain = settings.on_client_gone === "drain" ? Duration.toMillis(settings.limits.drain) : 0
+  const running = new Map<Settlement, ChunkQueue<UpstreamError> | null>()
+  let stopping = false
+
+  const settlementOf = (request: Omit<InboundRequest, "body">, route: Route | null, asked: RequestView | null) => {
+    const use = route === null ? null : upstream.credential(route.provider.name, request.credential)
+    const userAgent = request.headers["user-agent"]
+    const row: Row = {
+      id: uuidV7Unsafe(),
+      actor: request.actor(use ?? { kind: "none", hint: null }),
+      provider: route?.provider.name ?? request.provider,
+      providerType: route?.provider.type ?? null,
+      requestedModel: asked?.model ?? null,
+      servedModel: null,
+      dialect: request.dialect,
+      transport: null,
+      client: "unknown",
+      sessionId: null,
+      parentId: null,
+      userAgent: typeof userAgent === "string" ? userAgent : null,
+      credentialKind: use?.kind ?? "none",
+      credentialHint: use?.hint ?? null,
+      startedAt: now(),
+      endedAt: null,
+      status: null,
+      error: null
+    }
+    return new Settlement({ row, recorder, observe, now, asked })
+  }
+
+  /** Refuses a call and records that, where nothing of it has reached an upstream. */
+  const reject = Effect.fnUntraced(function* (dialect: Dialect, settlement: Settlement, error: GatewayError) {
+    yield* settlement.reject(recordError("bad_request", error.message))
+    return refusal(error, settlement.row.id, dialect)
+  })
+
+  /** The interception's row, written before the upstream is called: no unrecorded inference. */
+  const begin = (dialect: Dialect, settlement: Settlement) =>
+    recorder.open(settlement.row).pipe(
+      Effect.catch((error) => {
+        settlement.forget()
+        return Effect.andThen(
+          Effect.logError("a call was refused because it could not be recorded", error),
+          Effect.fail(refusal(unrecordable, settlement.row.id, dialect))
+        )
+      })
+    )
+
+  /** No answer came: the turn and the interception end with what went wrong. */
+  const unanswered = (
+    dialect: Dialect,
+    settlement: Settlement,
+    progress: TurnProgress,
+    { error, attempts }: FailedTurn
+  ) => {
+    progress.attempts = attempts
+    return Effect.andThen(
+      settlement.settle(progress, null, {
+        status: "failed",
+        error: recordError(error.reason.code, error.message),
+        complete: false
+      }),
+      Effect.fail(refusal(clientError(error), settlement.row.id, dialect))
+    )
+  }
+
+  const open = Effect.fnUntraced(function* (request: InboundRequest) {
+    const dialect = dialects[request.dialect]
+    if (dialect === undefined) return yield* Effect.die(new Error(`no dialect ${request.dialect}`))
+
+    // read ▸ route
+    const asked = dialect.view(request.body)
+    if (asked._tag === "BadRequest") {
+      const named = request.provider === null ? null : upstream.named(request.provider, request.dialect)
+      const route = named === null || "_tag" in named ? null : named
+      return yield* yield* reject(dialect, settlementOf(request, route, null), badRequest(asked))
+    }
+    const route =
+      request.provider === null
+        ? upstream.forModel(asked.model, request.dialect)
+        : upstream.named(request.provider, request.dialect)
+    if ("_tag" in route) {
+      const settlement = settlementOf(request, null, asked)
+      return yield* yield* reject(dialect, settlement, gatewayError(404, route.code, route.message))
+    }
+
+    // The client's bytes, but for the spans that have to change.
+    const renamed = route.model !== null && route.model !== asked.model
+    const withModel = renamed ? dialect.edit.model(request.body, route.model!) : request.body
+    const body = route.provider.askUsage ? dialect.edit.askForUsage(asked, withModel) : withModel
+    const usageAdded = body !== withModel
+
+    // From here on every way out settles.
+    const settlement = settlementOf(request, route, asked)
+    const progress: TurnProgress = {
+      id: uuidV7Unsafe(),
+      index: 0,
+      startedAt: settlement.row.startedAt,
+      transport: null,
+      httpStatus: null,
+      attempts: 1,
+      firstFrameAt: null,
+      framesOut: 0
+    }
+    let answering: Answering | undefined
+    const scope = yield* Effect.scope
+    const turnScope = Scope.forkUnsafe(scope)
+    running.set(settlement, null)
+    yield* Scope.addFinalizer(
+      scope,
+      Effect.suspend(() => {
+        running.delete(settlement)
+        if (stopping) return settlement.settle(progress, answering?.sight ?? null, shutDown)
+        if (answering !== undefined) return answering.leave(drain)
+        return settlement.settle(progress, null, clientGone)
+      })
+    )
+    yield* begin(dialect, settlement)
+    settlement.begun = true
+
+    // open turn
+    const opened = yield* upstream
+      .open({
+        provider: route.provider.name,
+        method: "POST",
+        path: request.path,
+        query: request.query,
+        headers: request.headers,
+        credential: request.credential,
+        body
+      })
+      .pipe(
+        Scope.provide(turnScope),
+        Effect.catch((failed) => unanswered(dialect, settlement, progress, failed))
+      )
+    progress.httpStatus = opened.status
+    progress.attempts = opened.attempts
+    progress.transport = opened.transport
+    running.set(settlement, opened.body)
+
+    if (opened.status < 200 || opened.status > 299) {
+      return yield* upstreamError(settlement, progress, opened, settings.limits.event_bytes).pipe(
+        Effect.catch((error) => unanswered(dialect, settlement, progress, { error, attempts: opened.attempts }))
+      )
+    }
+
+    // decode ▸ detect · observe · withhold ▸ renumber ▸ settle
+    answering = new Answering({
+      progress,
+      settlement,
+      opened,
+      scope: turnScope,
+      provider: route.provider.name,
+      decode: decode(opened.transport, settings.limits.event_bytes, dialect.terminalEvents),
+      reader: dialect.turn({ asked }),
+      writer: dialect.answer({ asked, model: renamed ? asked.model : null, usageAdded }),
+      now
+    })
+    const head = headOf(settlement, opened, renamed ? asked.model : null)
+    if (opened.transport === "json") {
+      return yield* wholeAnswer(settlement.row.id, head, answering).pipe(
+        Effect.catch((error) => Effect.fail(refusal(clientError(error), settlement.row.id, dialect)))
+      )
+    }
+    return streamedAnswer(settlement.row.id, head, answering)
+  })
+
+  return Interception.of({
+    open,
+    reject: (request, error) => {
+      const dialect = dialects[request.dialect]!
+      const named = request.provider === null ? null : upstream.named(request.provider, request.dialect)
+      const route = named === null || "_tag" in named ? null : named
+      return reject(dialect, settlementOf(request, route, null), error)
+    },
+    shutdown: Effect.sync(() => {
+      stopping = true
+      for (const [settlement, body] of running) {
+        body?.fail(new UpstreamError({ provider: settlement.row.provider ?? "", reason: new ShuttingDown() }))
+      }
+    }),
+    running: () => running.size
+  })
+})
+
+const shutDown = {
+  status: "failed",
+  error: recordError("shutdown", "the gateway is shutting down"),
+  complete: false
+} as const
+
+const clientGone = {
+  status: "cancelled",
+  error: recordError("client_gone", "the client left"),
+  complete: false
+} as const
+
+const unrecordable = gatewayError(503, "recorder_unavailable", "The call could not be recorded, so it was not made.", {
+  retryAfter: 1
+})
+
+const badRequest = (bad: BadRequest): GatewayError =>
+  gatewayError(400, "invalid_request", bad.message, { param: bad.param })
+
+/**
+ * The head a client is shown.
+ *
+ * @param model what the client called the model, where its upstream was asked for another
+ */
+const headOf = (settlement: Settlement, opened: OpenedTurn, model: string | null): Head => {
+  const headers: { [name: string]: string | ReadonlyArray<string> } = {
+    ...opened.headers,
+    "x-sluice-interception-id": settlement.row.id
+  }
+  // Codex warns of a rerouted model where this is not what it asked for.
+  if (model !== null && headers["openai-model"] !== undefined) headers["openai-model"] = model
+  return { status: opened.status, headers }
+}
+
+const streamedAnswer = (id: string, head: Head, answering: Answering): Answer => ({
+  id,
+  head,
+  transport: answering.transport,
+  length: null,
+  frames: answering.frames,
+  keepAlive: () => answering.keepAlive()
+})
+
+/** A JSON answer's head waits for its body, so that one that breaks off can still be answered with an error. */
+const wholeAnswer = Effect.fnUntraced(function* (id: string, head: Head, answering: Answering) {
+  const pull = yield* Stream.toPull(answering.frames)
+  const first = yield* pull.pipe(Pull.catchDone(() => Effect.succeed([])))
+  const body = first[0]
+  const answer: Answer = {
+    id,
+    head,
+    transport: "json",
+    length: body?.kind === "body" ? body.length : null,
+    frames: Stream.concat(Stream.fromIterable(first), Stream.fromPull(Effect.succeed(pull))),
+    keepAlive: () => null
+  }
+  return answer
+})
+
+/** Relays an answer that is an error: its status, head and body as they came, but for credentials. */
+const upstreamError = Effect.fnUntraced(function* (
+  settlement: Settlement,
+  progress: TurnProgress,
+  opened: OpenedTurn,
+  limit: number
+) {
+  const body = maskBytes(yield* readAll(opened.body, limit, settlement.row.provider ?? ""), opened.secrets)
+  const frame = whole("body", body)
+  const said = errorOf(frame)
+  const message = said.message === null ? "" : `: ${maskText(said.message, opened.secrets)}`
+  progress.firstFrameAt = null
+  progress.framesOut = 1
+  yield* settlement.settle(progress, null, {
+    status: "failed",
+    error: recordError("upstream_status", `the upstream answered ${opened.status}${message}`),
+    complete: false
+  })
+  const head = headOf(settlement, opened, null)
+  const unpaced = opened.status === 429 && head.headers["retry-after"] === undefined
+  const answer: Answer = {
+    id: settlement.row.id,
+    // Some clients give up at once where a 429 does not say when to come back; with a spent quota that is right.
+    head: unpaced && said.code !== "insufficient_quota" ? withHeader(head, "retry-after", "1") : head,
+    transport: "json",
+    length: body.length,
+    frames: Stream.make(frame),
+    keepAlive: () => null
+  }
+  return answer
+})
+
+const withHeader = (head: Head, name: string, value: string): Head => ({
+  status: head.status,
+  headers: { ...head.headers, [name]: value }
+})
+
+/** The longest part of an upstream's error message that goes into the records. */
+const longestMessage = 500
+
+/** What an error body says, in the form that all dialects share. */
+const errorOf = (body: Frame): { readonly code: string | null; readonly message: string | null } => {
+  const json = body.json
+  const error = isObject(json) && isObject(json.error) ? json.error : json
+  const field = (name: string): string | null => {
+    const value = isObject(error) ? error[name] : undefined
+    return typeof value === "string" ? value.slice(0, longestMessage) : null
+  }
+  return { code: field("code") ?? field("type"), message: field("message") }
+}
+
+const readAll = Effect.fnUntraced(function* (body: ChunkQueue<UpstreamError>, limit: number, provider: string) {
+  const chunks: Array<Buffer> = []
+  let size = 0
+  let open = true
+  while (open) {
+    const more = yield* body.pull.pipe(Pull.catchDone(() => Effect.succeed(null)))
+    if (more === null) {
+      open = false
+      continue
+    }
+    for (const chunk of more) {
+      chunks.push(chunk)
+      size += chunk.length
+    }
+    if (size > limit) {
+      const reason = new Malformed({ detail: "its error body is larger than limits.event_bytes" })
+      return yield* new UpstreamError({ provider, reason })
+    }
+  }
+  return Buffer.concat(chunks)
+})

@@ -1,0 +1,22 @@
+import type { TurnReader } from "../../dialect/Dialect.ts"
+import type { Frame } from "../../wire/Frame.ts"
+import type { Stage } from "./Stage.ts"
+
+/** Detect, observe and withhold: what the upstream's dialect makes of its frames. Counts them on the way. */
+export class Read implements Stage<Frame, Frame> {
+  frames = 0
+  private readonly reader: TurnReader
+
+  constructor(reader: TurnReader) {
+    this.reader = reader
+  }
+
+  push(input: ReadonlyArray<Frame>, out: Array<Frame>): void {
+    this.frames += input.length
+    for (const frame of input) this.reader.push(frame, out)
+  }
+
+  end(out: Array<Frame>): void {
+    this.reader.end(false, out)
+  }
+}

@@ -1,0 +1,260 @@
+import { Context, Duration, Effect, Exit, Layer, Random, Redacted, Scope } from "effect"
+import type { ProviderConfig, SluiceConfig } from "../config/Config.ts"
+import type { TransportName } from "../dialect/Dialect.ts"
+import { upstreamUrl } from "./Address.ts"
+import type { ChunkQueue } from "./ChunkQueue.ts"
+import { type Credential, hint, mask } from "./Credential.ts"
+import { type Exchange, type Exchanger, type ExchangeRequest, TimedOut, UpstreamError } from "./Exchange.ts"
+import { requestFilter, responseHeaders } from "./Headers.ts"
+import { httpExchange } from "./HttpExchange.ts"
+import { IdleTimers, type Watched } from "./IdleTimers.ts"
+import { waitAfterAnswer, waitAfterFailure } from "./Retry.ts"
+import { type RoutedProvider, Routing } from "./Routing.ts"
+import { simulated } from "./Simulated.ts"
+import { type CredentialUse, type FailedTurn, type OpenedTurn, type TurnRequest, Upstream } from "./Upstream.ts"
+
+/** Makes the exchanger of each provider; acquired once for all of them. */
+export type MakeExchangers = (
+  config: SluiceConfig
+) => Effect.Effect<(provider: string, type: ProviderConfig["type"]) => Exchanger, never, Scope.Scope>
+
+const overHttp: MakeExchangers = (config) =>
+  Effect.map(httpExchange({ connect: config.limits.connect }), (http) => {
+    const simulation = simulated()
+    return (provider, type) => (type === "simulated" ? simulation : http(provider))
+  })
+
+/** How providers are reached. By default over HTTP, the simulated one in process; a test puts a script here. */
+export const Exchangers: Context.Reference<MakeExchangers> = Context.Reference<MakeExchangers>(
+  "sluice/upstream/Providers/Exchangers",
+  { defaultValue: () => overHttp }
+)
+
+/** One provider, ready to be called. */
+interface Provider extends RoutedProvider {
+  readonly baseUrl: URL
+  readonly key: Redacted.Redacted<string> | null
+  readonly clientFirst: boolean
+  readonly filter: ReturnType<typeof requestFilter>
+  readonly exchange: Exchanger
+}
+
+/** Where the simulated provider would be, if it were anywhere. */
+const nowhere = "http://simulated.invalid/v1"
+
+/** The providers of a config. */
+export const layer = (config: SluiceConfig): Layer.Layer<Upstream, never, IdleTimers> =>
+  Layer.effect(
+    Upstream,
+    Effect.gen(function* () {
+      const timers = yield* IdleTimers
+      const exchangers = yield* (yield* Exchangers)(config)
+      const providers = new Map<string, Provider>()
+      for (const [name, entry] of Object.entries(config.providers)) {
+        providers.set(name, {
+          name,
+          type: entry.type,
+          dialects: entry.dialects,
+          askUsage: entry.ask_usage,
+          models: entry.models,
+          baseUrl: new URL(entry.base_url ?? nowhere),
+          key: entry.api_key ?? null,
+          clientFirst: entry.credentials === "client-first",
+          filter: requestFilter(entry.forward_headers),
+          exchange: exchangers(name, entry.type)
+        })
+      }
+      const aliases = new Map(Object.entries(config.models).map(([alias, target]) => [alias, target.to]))
+      const routing = new Routing([...providers.values()], aliases)
+      const firstFrame = Duration.toMillis(config.limits.first_frame)
+      const idle = Duration.toMillis(config.limits.idle)
+      const maxWait = Duration.toMillis(config.retries.max_wait)
+
+      /** Asks once. What the attempt holds is freed at once if it is not the last. */
+      const attempt = (provider: Provider, request: ExchangeRequest, deadline: number) =>
+        provider.exchange(request).pipe(
+          Effect.timeoutOrElse({
+            duration: Math.max(1, deadline - timers.now()),
+            orElse: () => Effect.fail(timedOut(provider.name, "first_frame"))
+          })
+        )
+
+      const open = Effect.fnUntraced(function* (turn: TurnRequest) {
+        const provider = providers.get(turn.provider)
+        if (provider === undefined) return yield* Effect.die(new Error(`no provider ${turn.provider}`))
+        const startedAt = timers.now()
+        const deadline = startedAt + firstFrame
+        const request = exchangeRequest(provider, turn)
+        const scope = yield* Effect.scope
+        for (let attempts = 1; ; attempts++) {
+          const own = Scope.forkUnsafe(scope)
+          const result = yield* Effect.result(attempt(provider, request, deadline).pipe(Scope.provide(own)))
+          const last = attempts > config.retries.times
+          if (result._tag === "Success") {
+            const exchange = result.success
+            const wait = last ? null : waitAfterAnswer(exchange, attempts, maxWait, yield* Random.next, timers.now())
+            if (wait === null) {
+              const opened = answer(provider, turn, exchange, attempts)
+              const watch = new Silence(provider.name, opened.transport, exchange.body, timers, {
+                firstFrameBy: deadline,
+                idle
+              })
+              timers.watch(watch)
+              yield* Scope.addFinalizer(
+                own,
+                Effect.sync(() => timers.unwatch(watch))
+              )
+              return opened
+            }
+            yield* Scope.close(own, Exit.void)
+            yield* Effect.sleep(wait)
+          } else {
+            yield* Scope.close(own, Exit.void)
+            const error = result.failure
+            // Out of time for a first frame is out of time for another attempt.
+            const final = last || (error.reason._tag === "TimedOut" && error.reason.limit === "first_frame")
+            if (final) return yield* Effect.fail<FailedTurn>({ error, attempts })
+            yield* Effect.sleep(waitAfterFailure(attempts, maxWait, yield* Random.next))
+          }
+        }
+      })
+
+      return Upstream.of({
+        named: (name, dialect) => routing.named(name, dialect),
+        forModel: (model, dialect) => routing.forModel(model, dialect),
+        credential: (name, client) => {
+          const provider = providers.get(name)
+          return provider === undefined ? { kind: "none", hint: null } : use(provider, client)
+        },
+        open,
+        providers: [...providers.values()],
+        models: [
+          ...[...aliases].map(([id, to]) => ({ id, provider: to.slice(0, to.indexOf("/")) })),
+          ...[...providers.values()].flatMap((provider) =>
+            provider.models
+              .filter((model) => !model.includes("*"))
+              .map((model) => ({ id: `${provider.name}/${model}`, provider: provider.name }))
+          )
+        ]
+      })
+    })
+  )
+
+const timedOut = (provider: string, limit: "first_frame" | "idle") =>
+  new UpstreamError({ provider, reason: new TimedOut({ limit }) })
+
+/** The credential a call to a provider is made with. */
+const credentialFor = (provider: Provider, client: Credential | null): Credential | null => {
+  if (provider.key === null || (provider.clientFirst && client !== null)) return client
+  return { key: Redacted.value(provider.key), form: provider.type === "anthropic" ? "x-api-key" : "bearer" }
+}
+
+const use = (provider: Provider, client: Credential | null): CredentialUse => {
+  const credential = credentialFor(provider, client)
+  if (credential === null) return { kind: "none", hint: null }
+  const central = provider.key !== null && credential.key === Redacted.value(provider.key)
+  return { kind: central ? "central" : "byok", hint: hint(credential.key) }
+}
+
+const exchangeRequest = (provider: Provider, turn: TurnRequest): ExchangeRequest => {
+  const headers = provider.filter(turn.headers)
+  const credential = credentialFor(provider, turn.credential)
+  if (credential !== null) {
+    // Only Anthropic knows `x-api-key`; a bearer stays one everywhere, for it may be an OAuth token.
+    if (provider.type === "anthropic" && credential.form === "x-api-key") headers["x-api-key"] = credential.key
+    else headers["authorization"] = `Bearer ${credential.key}`
+  }
+  headers["accept-encoding"] = "identity"
+  return {
+    method: turn.method,
+    url: upstreamUrl(provider.baseUrl, turn.path, turn.query),
+    headers,
+    body: turn.body
+  }
+}
+
+const answer = (provider: Provider, turn: TurnRequest, exchange: Exchange, attempts: number): OpenedTurn => {
+  const secrets: Array<string> = []
+  if (provider.key !== null) secrets.push(Redacted.value(provider.key))
+  if (turn.credential !== null) secrets.push(turn.credential.key)
+  const headers = responseHeaders(exchange.headers)
+  for (const name in headers) {
+    const value = headers[name]!
+    headers[name] = typeof value === "string" ? mask(value, secrets) : value.map((one) => mask(one, secrets))
+  }
+  return {
+    status: exchange.status,
+    headers,
+    transport: transportOf(exchange.headers["content-type"]),
+    body: exchange.body,
+    attempts,
+    secrets
+  }
+}
+
+const transportOf = (contentType: string | ReadonlyArray<string> | undefined): TransportName => {
+  const text = typeof contentType === "string" ? contentType : (contentType?.[0] ?? "")
+  return /^\s*text\/event-stream\s*(;|$)/i.test(text) ? "sse" : "json"
+}
+
+/** How many times an idle limit is divided for looking whether something came. */
+const looks = 8
+
+/**
+ * Fails a body whose provider is silent for too long. Nothing is noted per chunk: at an eighth of the limit it looks
+ * whether any came since. Time in which we had paused the provider does not count.
+ */
+class Silence implements Watched {
+  private readonly provider: string
+  private readonly body: ChunkQueue<UpstreamError>
+  private readonly timers: IdleTimers["Service"]
+  private readonly idle: number
+  private firstFrameBy: number
+  private received = 0
+  private lastSeen: number
+
+  constructor(
+    provider: string,
+    transport: TransportName,
+    body: ChunkQueue<UpstreamError>,
+    timers: IdleTimers["Service"],
+    limits: { readonly firstFrameBy: number; readonly idle: number }
+  ) {
+    this.provider = provider
+    this.body = body
+    this.timers = timers
+    this.idle = limits.idle
+    this.lastSeen = timers.now()
+    // For JSON the first frame is the whole body, and its limit ran to the head.
+    this.firstFrameBy = transport === "json" ? 0 : limits.firstFrameBy
+  }
+
+  due(): number {
+    const now = this.timers.now()
+    const received = this.body.received
+    if (received !== this.received || this.body.paused) {
+      this.received = received
+      this.lastSeen = now
+      this.firstFrameBy = 0
+    }
+    return Math.min(this.limit(), now + this.idle / looks)
+  }
+
+  private limit(): number {
+    return this.firstFrameBy === 0 ? this.lastSeen + this.idle : this.firstFrameBy
+  }
+
+  expire(): "again" | "done" {
+    if (this.body.closed) return "done"
+    this.due()
+    if (this.limit() > this.timers.now()) return "again"
+    this.body.fail(timedOut(this.provider, this.firstFrameBy === 0 ? "idle" : "first_frame"))
+    return "done"
+  }
+}
+
+/** The status a failed turn is answered with, where nothing was sent yet. */
+export const statusOf = (error: UpstreamError): number => {
+  if (error.reason._tag === "TimedOut") return 504
+  return error.reason._tag === "ShuttingDown" ? 503 : 502
+}
