@@ -164,7 +164,7 @@ const open = Effect.fnUntraced(function* (opening: ReadonlyArray<Opening>) {
   for (const step of opening) {
     if ("wait" in step) yield* Effect.sleep(step.wait)
     else if ("await" in step) yield* step.await
-    else if ("hang" in step) yield* Effect.never
+    else if ("hang" in step) return yield* Effect.never
     else {
       const detail = step.refuse === true ? "connect ECONNREFUSED" : step.refuse
       return yield* new UpstreamError({ provider, reason: new Unreachable({ detail }) })

@@ -1,6 +1,6 @@
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
-import { Effect, Exit, Scope, Stream } from "effect"
+import { Effect, Exit, type Scope, Stream } from "effect"
 import type { Exchanger } from "../../src/upstream/Exchange.ts"
 
 /**
@@ -16,7 +16,6 @@ export const serveExchanger = (exchanger: Exchanger): Effect.Effect<string, neve
       const parts: Array<Buffer> = []
       incoming.on("data", (part: Buffer) => parts.push(part))
       incoming.on("end", () => {
-        const scope = Scope.makeUnsafe()
         const answer = Effect.gen(function* () {
           const exchange = yield* exchanger({
             method: incoming.method ?? "GET",
@@ -36,12 +35,11 @@ export const serveExchanger = (exchanger: Exchanger): Effect.Effect<string, neve
               })
             )
           )
-        }).pipe(Scope.provide(scope))
+        }).pipe(Effect.scoped)
         const fiber = Effect.runForkWith(context)(answer)
         fiber.addObserver((exit) => {
           if (Exit.isSuccess(exit)) outgoing.end()
           else outgoing.destroy()
-          Effect.runFork(Scope.close(scope, exit))
         })
         outgoing.on("close", () => fiber.interruptUnsafe())
       })

@@ -21,8 +21,14 @@ const tools = [
   }
 ]
 
-const failure = (promise: Promise<unknown>) =>
-  Effect.flip(Effect.tryPromise({ try: () => promise, catch: (error) => error }))
+/** What a promise is rejected with. */
+const failure = (promise: Promise<unknown>): Effect.Effect<unknown> =>
+  Effect.promise(() =>
+    promise.then(
+      () => undefined,
+      (error: unknown) => error
+    )
+  )
 
 describe("the OpenAI SDK against the simulated provider", () => {
   it.live("reads the same answer streamed and not, with the same usage", () =>
