@@ -18,7 +18,7 @@ const collect = (batches: ReadonlyArray<RecordBatch>): Rows => ({
 /**
  * What a test looks at to see what was recorded.
  *
- * It stands in front of a `Recorder` and sees each row as it is handed over, so that a row written twice counts twice,
+ * It stands in front of a `Recorder`, which its layers provide along with it, and sees each row as it is handed over, so that a row written twice counts twice,
  * which a store would hide.
  *
  * @example
@@ -53,73 +53,76 @@ export class Recordings extends Context.Service<
     readonly closedAs: (id: string) => Effect.Effect<InterceptionDetail>
   }
 >()("sluice/testing/Recordings") {
-  /** Stands in front of another recorder: provides `Recordings` and the `Recorder` it watches. */
-  static readonly layerOver = <E, R>(recorder: Layer.Layer<Recorder, E, R>): Layer.Layer<Recordings | Recorder, E, R> =>
-    layerNoDeps.pipe(Layer.provide(recorder))
+  /** Stands in front of a recorder that is given to it. */
+  static readonly layerNoDeps: Layer.Layer<Recordings | Recorder, never, Recorder> = Layer.effectContext(
+    Effect.suspend(() => Effect.map(Recorder, watch))
+  )
+
+  /** Stands in front of a recorder in memory. */
+  static readonly layer: Layer.Layer<Recordings | Recorder> = Recordings.layerNoDeps.pipe(
+    Layer.provide(Recorder.layerMemory)
+  )
 }
 
-const layerNoDeps: Layer.Layer<Recordings | Recorder, never, Recorder> = Layer.effectContext(
-  Effect.gen(function* () {
-    const recorder = yield* Recorder
-    const batches: Array<RecordBatch> = []
-    const closed: Array<string> = []
-    const waiting = new Set<{ readonly ready: () => boolean; readonly done: Deferred.Deferred<void> }>()
+const watch = (recorder: Recorder["Service"]): Context.Context<Recordings | Recorder> => {
+  const batches: Array<RecordBatch> = []
+  const closed: Array<string> = []
+  const waiting = new Set<{ readonly ready: () => boolean; readonly done: Deferred.Deferred<void> }>()
 
-    const note = (batch: RecordBatch) => {
-      batches.push(batch)
-      const complete = (batch.opens ?? []).filter((row) => row.status !== null)
-      for (const { id } of [...complete, ...(batch.closes ?? [])]) if (!closed.includes(id)) closed.push(id)
-      for (const waiter of waiting) if (waiter.ready()) Deferred.doneUnsafe(waiter.done, Effect.void)
-    }
+  const note = (batch: RecordBatch) => {
+    batches.push(batch)
+    const complete = (batch.opens ?? []).filter((row) => row.status !== null)
+    for (const { id } of [...complete, ...(batch.closes ?? [])]) if (!closed.includes(id)) closed.push(id)
+    for (const waiter of waiting) if (waiter.ready()) Deferred.doneUnsafe(waiter.done, Effect.void)
+  }
 
-    const until = (ready: () => boolean): Effect.Effect<void> =>
+  const until = (ready: () => boolean): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      if (ready()) return recorder.flush
+      const waiter = { ready, done: Deferred.makeUnsafe<void>() }
+      waiting.add(waiter)
+      return Deferred.await(waiter.done).pipe(
+        Effect.ensuring(Effect.sync(() => waiting.delete(waiter))),
+        Effect.andThen(recorder.flush)
+      )
+    })
+
+  const read = (id: string): Effect.Effect<InterceptionDetail> =>
+    recorder
+      .interception(id)
+      .pipe(
+        Effect.orDie,
+        Effect.map(Option.getOrThrowWith(() => new Error(`interception ${id} was closed and is not in the store`)))
+      )
+
+  const watched = Recorder.of({
+    ...recorder,
+    open: (row) =>
       Effect.suspend(() => {
-        if (ready()) return recorder.flush
-        const waiter = { ready, done: Deferred.makeUnsafe<void>() }
-        waiting.add(waiter)
-        return Deferred.await(waiter.done).pipe(
-          Effect.ensuring(Effect.sync(() => waiting.delete(waiter))),
-          Effect.andThen(recorder.flush)
-        )
+        note({ opens: [row] })
+        return recorder.open(row)
+      }),
+    // Noted before it is done: interrupting a commit stops the waiting and not the writing.
+    commit: (batch) =>
+      Effect.suspend(() => {
+        note(batch)
+        return recorder.commit(batch)
       })
-
-    const read = (id: string): Effect.Effect<InterceptionDetail> =>
-      recorder
-        .interception(id)
-        .pipe(
-          Effect.orDie,
-          Effect.map(Option.getOrThrowWith(() => new Error(`interception ${id} was closed and is not in the store`)))
-        )
-
-    const watched = Recorder.of({
-      ...recorder,
-      open: (row) =>
-        Effect.suspend(() => {
-          note({ opens: [row] })
-          return recorder.open(row)
-        }),
-      // Noted before it is done: interrupting a commit stops the waiting and not the writing.
-      commit: (batch) =>
-        Effect.suspend(() => {
-          note(batch)
-          return recorder.commit(batch)
-        })
-    })
-
-    const recordings = Recordings.of({
-      rows: Effect.sync(() => collect(batches)),
-      batches: Effect.sync(() => batches.slice()),
-      closed: (count) =>
-        Effect.andThen(
-          until(() => closed.length >= count),
-          Effect.suspend(() => Effect.forEach(closed, read))
-        ),
-      closedAs: (id) =>
-        Effect.andThen(
-          until(() => closed.includes(id)),
-          read(id)
-        )
-    })
-    return Context.make(Recordings, recordings).pipe(Context.add(Recorder, watched))
   })
-)
+
+  const recordings = Recordings.of({
+    rows: Effect.sync(() => collect(batches)),
+    batches: Effect.sync(() => batches.slice()),
+    closed: (count) =>
+      Effect.andThen(
+        until(() => closed.length >= count),
+        Effect.suspend(() => Effect.forEach(closed, read))
+      ),
+    closedAs: (id) =>
+      Effect.andThen(
+        until(() => closed.includes(id)),
+        read(id)
+      )
+  })
+  return Context.make(Recordings, recordings).pipe(Context.add(Recorder, watched))
+}
