@@ -117,15 +117,17 @@ export class Frame {
   /** The frame with other data, every other byte of it as it was. */
   withData(data: Buffer): Frame {
     let inner = data
-    if (this.lines > 1) {
-      inner = Buffer.from(data.toString("utf8").split("\n").join("\ndata: "))
-    }
+    const lines = this.lines > 1 || data.includes(10) ? data.toString("utf8").split("\n") : undefined
+    if (lines !== undefined) inner = Buffer.from(lines.join("\ndata: "))
+    // The specification lets a line be `data` without a colon.
+    const colon = this.kind === "event" && this.source[this.dataStart - 1] === 0x61 ? ": " : ""
     const source = Buffer.concat([
       this.source.subarray(this.start, this.dataStart),
+      Buffer.from(colon),
       inner,
       this.source.subarray(this.dataEnd, this.end)
     ])
-    const dataStart = this.dataStart - this.start
+    const dataStart = this.dataStart - this.start + colon.length
     return new Frame(
       source,
       0,
@@ -134,7 +136,7 @@ export class Frame {
       this.event,
       dataStart,
       dataStart + inner.length,
-      this.lines,
+      lines?.length ?? this.lines,
       this.terminal,
       this.unterminated
     )

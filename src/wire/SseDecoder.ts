@@ -101,17 +101,14 @@ export class SseDecoder {
       if (at === -1) return
     }
     this.nextLineFeed = -1
-    this.nextCarriageReturn = text.indexOf("\r", at)
-    if (this.nextCarriageReturn === -1) this.nextCarriageReturn = text.length
+    this.nextCarriageReturn = -1
     while (at < text.length) {
-      const end = text.indexOf("\n", at)
-      if (end === -1) break
+      if (this.nextLineFeed < at) this.nextLineFeed = positionOf(text, "\n", at)
+      if (this.nextCarriageReturn < at) this.nextCarriageReturn = positionOf(text, "\r", at)
+      const end = this.nextLineFeed
       if (
         text.charCodeAt(end + 1) === lineFeed &&
-        text.charCodeAt(at) === 100 &&
-        text.charCodeAt(at + 1) === 97 &&
-        text.charCodeAt(at + 2) === 116 &&
-        text.charCodeAt(at + 3) === 97 &&
+        isData(text, at) &&
         text.charCodeAt(at + 4) === colon &&
         this.nextCarriageReturn >= end &&
         end + 2 - at <= max
@@ -122,7 +119,7 @@ export class SseDecoder {
         at = end + 2
         continue
       }
-      const frame = this.read(chunk, text, at)
+      const frame = this.read(chunk, text, at, false)
       if (frame === undefined) break
       this.close(frame, out)
       at = frame.end
@@ -328,11 +325,17 @@ export class SseDecoder {
   private readAll(source: Buffer, length: number): Frame | undefined {
     this.nextLineFeed = -1
     this.nextCarriageReturn = -1
-    return this.read(source, source.toString("latin1", 0, length), 0)
+    const frame = this.read(source, source.toString("latin1", 0, length), 0, true)
+    this.nextLineFeed = -1
+    this.nextCarriageReturn = -1
+    return frame
   }
 
-  /** Reads the event that begins at `start`; `undefined` where `text` ends before it does. */
-  private read(source: Buffer, text: string, start: number): Frame | undefined {
+  /**
+   * Reads the event that begins at `start`; `undefined` where `text` ends before it does. With `isWhole` nothing comes
+   * behind `text`, no LF to its last CR either.
+   */
+  private read(source: Buffer, text: string, start: number, isWhole: boolean): Frame | undefined {
     let event = ""
     let dataStart = start
     let dataEnd = start
@@ -348,22 +351,21 @@ export class SseDecoder {
         let end = at + 1
         if (byte === carriageReturn && !bare) {
           if (end === text.length) {
-            // Only the end of the input makes this an event: see `end`.
-            if (this.state !== state.closing) return undefined
+            if (!isWhole) return undefined
           } else if (text.charCodeAt(end) === lineFeed) end++
         }
         return new Frame(source, start, end, lines > 0 ? "event" : "comment", event, dataStart, dataEnd, lines)
       }
       const end = this.lineEnd(text, at)
       if (end === text.length) return undefined
-      if (byte === 100 && text.startsWith("data", at)) {
+      if (isData(text, at)) {
         const value = valueStart(text, at + 4, end)
         if (value !== -1) {
           if (lines === 0) dataStart = value
           dataEnd = end
           lines++
         }
-      } else if (byte === 101 && text.startsWith("event", at)) {
+      } else if (isEvent(text, at)) {
         const value = valueStart(text, at + 5, end)
         if (value !== -1) event = this.name(source, text, value, end)
       }
@@ -397,6 +399,19 @@ export class SseDecoder {
 
 const part = (source: Buffer, start: number, end: number): Frame =>
   new Frame(source, start, end, "part", "", start, start, 0)
+
+const isData = (text: string, at: number): boolean =>
+  text.charCodeAt(at) === 100 &&
+  text.charCodeAt(at + 1) === 97 &&
+  text.charCodeAt(at + 2) === 116 &&
+  text.charCodeAt(at + 3) === 97
+
+const isEvent = (text: string, at: number): boolean =>
+  text.charCodeAt(at) === 101 &&
+  text.charCodeAt(at + 1) === 118 &&
+  text.charCodeAt(at + 2) === 101 &&
+  text.charCodeAt(at + 3) === 110 &&
+  text.charCodeAt(at + 4) === 116
 
 const isLineEnd = (byte: number): boolean => byte === lineFeed || byte === carriageReturn
 

@@ -1,0 +1,118 @@
+/**
+ * Walking over raw JSON (RFC 8259) in UTF-8 without parsing it: where values end, where members begin.
+ *
+ * The input is taken to be valid JSON. On other input these functions answer something, `-1` where they notice, but
+ * always end and never throw, and none recurses: nesting costs no stack.
+ */
+
+const quote = 0x22
+const backslash = 0x5c
+
+/** How many bytes of a string are looked at one by one before a search is worth its call. */
+const nearBytes = 32
+
+/** Offset of the first byte from `at` on that is not JSON white space; the length where there is none. */
+export const skipSpace = (json: Buffer, at: number): number => {
+  for (; at < json.length; at++) {
+    const byte = json[at]!
+    if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return at
+  }
+  return at
+}
+
+/** Offset behind the string whose opening quote is at `at`, or -1. */
+export const skipString = (json: Buffer, at: number): number => {
+  let i = at + 1
+  for (;;) {
+    for (const near = Math.min(i + nearBytes, json.length); i < near; i++) {
+      const byte = json[i]!
+      if (byte === quote) return i + 1
+      if (byte === backslash) i++
+    }
+    const found = json.indexOf(quote, i)
+    if (found === -1) return -1
+    let slash = found
+    while (slash > i && json[slash - 1] === backslash) slash--
+    if ((found - slash) % 2 === 0) return found + 1
+    i = found + 1
+  }
+}
+
+/** Offset behind the value that begins at `at`, or -1. */
+export const skipValue = (json: Buffer, at: number): number => {
+  const first = json[at]
+  if (first === quote) return skipString(json, at)
+  if (first !== 0x7b && first !== 0x5b) return skipScalar(json, at)
+  let depth = 0
+  let i = at
+  while (i < json.length) {
+    switch (json[i]!) {
+      case quote:
+        i = skipString(json, i)
+        if (i === -1) return -1
+        continue
+      case 0x7b:
+      case 0x5b:
+        depth++
+        break
+      case 0x7d:
+      case 0x5d:
+        if (--depth === 0) return i + 1
+        break
+    }
+    i++
+  }
+  return -1
+}
+
+/** Offset behind the number or literal at `at`; -1 where there is nothing like that. */
+const skipScalar = (json: Buffer, at: number): number => {
+  let i = at
+  for (; i < json.length; i++) {
+    const byte = json[i]!
+    const inScalar =
+      (byte >= 0x30 && byte <= 0x39) ||
+      (byte >= 0x61 && byte <= 0x7a) ||
+      byte === 0x2e ||
+      byte === 0x2d ||
+      byte === 0x2b ||
+      byte === 0x45
+    if (!inScalar) break
+  }
+  return i === at ? -1 : i
+}
+
+/** A key of an object as it is looked for. */
+export interface Key {
+  readonly text: string
+  /** `null` for text that UTF-8 cannot hold: only an escaped key can be that. */
+  readonly bytes: Buffer | null
+}
+
+export const makeKey = (text: string): Key => ({ text, bytes: text.isWellFormed() ? Buffer.from(text) : null })
+
+/** Whether the key between the quotes, from `start` to `end`, is `key` once unescaped. */
+export const keyEquals = (json: Buffer, start: number, end: number, key: Key): boolean => {
+  const bytes = key.bytes
+  if (bytes !== null && bytes.length === end - start) {
+    let i = 0
+    while (i < bytes.length && bytes[i] === json[start + i]) i++
+    // Text that holds a backslash is never the key it looks like.
+    if (i === bytes.length) return !bytes.includes(backslash)
+  }
+  for (let i = start; i < end; i++) {
+    if (json[i] === backslash) return readString(json, start - 1, end + 1) === key.text
+  }
+  return false
+}
+
+/** The string that lies, with its quotes, from `start` to `end`; `null` where it is not valid. */
+export const readString = (json: Buffer, start: number, end: number): string | null => {
+  const raw = json.toString("utf8", start, end)
+  if (!raw.includes("\\")) return raw.slice(1, -1)
+  try {
+    return String(JSON.parse(raw))
+  } catch {
+    return null
+  }
+}

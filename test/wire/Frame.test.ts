@@ -1,0 +1,27 @@
+import { assert, describe, it } from "vitest"
+import type { Frame } from "../../src/wire/Frame.ts"
+import { SseDecoder } from "../../src/wire/SseDecoder.ts"
+
+const only = (stream: string): Frame => {
+  const frames: Array<Frame> = []
+  new SseDecoder({ maxEventBytes: 1024 }).push(Buffer.from(stream), frames)
+  assert.strictEqual(frames.length, 1)
+  return frames[0]!
+}
+
+describe("Frame.withData", () => {
+  const table: ReadonlyArray<[string, string, string, string]> = [
+    ["one line", "id: 1\ndata:x\r\n\r\n", "y", "id: 1\ndata:y\r\n\r\n"],
+    ["several lines", "data: a\ndata: b\nid: 2\n\n", "{\n}", "data: {\ndata: }\nid: 2\n\n"],
+    ["new lines in what was one line", "data: a\n\n", "{\n}", "data: {\ndata: }\n\n"],
+    ["a data line without a colon", "data\n\n", "x", "data: x\n\n"]
+  ]
+  for (const [name, stream, data, expected] of table) {
+    it(`changes nothing but the data: ${name}`, () => {
+      const changed = only(stream).withData(Buffer.from(data))
+      assert.strictEqual(changed.bytes.toString(), expected)
+      assert.strictEqual(changed.data, data)
+      assert.strictEqual(only(expected).data, data)
+    })
+  }
+})
