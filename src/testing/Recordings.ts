@@ -24,7 +24,7 @@ const collect = (batches: ReadonlyArray<RecordBatch>): Rows => ({
  * @example
  * ```ts
  * import { assert, it } from "@effect/vitest"
- * import { Effect } from "effect"
+ * import { Effect, Layer } from "effect"
  * import { Recordings } from "sluice/testing"
  *
  * it.effect("records a call once", () =>
