@@ -149,7 +149,10 @@ const problemsOfImport = (file: SourceFile, { target, typeOnly }: Import, packag
     : `${name} is not in package.json (built-in modules are written node:${name})`
 }
 
-/** Groups of files that import each other in a circle, each as the path around it. */
+/**
+ * Files that import each other in a circle, each as the path around it. `import type` does not count: it is gone when
+ * the program runs, and a service whose layers stand in its own class has its parts name its types.
+ */
 const cycles = (graph: ReadonlyMap<string, ReadonlyArray<string>>): ReadonlyArray<ReadonlyArray<string>> => {
   const found: Array<ReadonlyArray<string>> = []
   const done = new Set<string>()
@@ -192,7 +195,7 @@ export const check = (files: ReadonlyArray<SourceFile>, packages: Packages): Rea
     graph.set(
       file.path,
       imports
-        .filter(({ target }) => target.startsWith("."))
+        .filter(({ target, typeOnly }) => target.startsWith(".") && !typeOnly)
         .map(({ target }) => posix.join(posix.dirname(file.path), target))
     )
     const count = lines.length - (lines.at(-1) === "" ? 1 : 0)

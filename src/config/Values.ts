@@ -113,14 +113,14 @@ export const secretText = parsed<string | Redacted.Redacted<string>>()(
   }
 )
 
-/** The address of a server, without the slashes at its end. */
+/** The address of a server, without the slashes at its end. A query (`?api-version=…`) goes along with every request. */
 export const address = parsed<string>()(
   Schema.String,
-  'expected an http or https address without user name, query or fragment, such as "http://127.0.0.1:8000/v1"',
+  'expected an http or https address without user name and fragment, such as "http://127.0.0.1:8000/v1"',
   (input) => {
     if (typeof input !== "string" || !/^https?:\/\/[^/]/i.test(input) || !URL.canParse(input)) return undefined
     const url = new URL(input)
-    return url.username === "" && url.password === "" && !/[?#\s]/.test(input) ? input.replace(/\/+$/, "") : undefined
+    return url.username === "" && url.password === "" && !/[#\s]/.test(input) ? input.replace(/\/+$/, "") : undefined
   }
 )
 

@@ -77,6 +77,14 @@ describe("the direction of imports", () => {
     expect(checkOne("src/upstream/A.ts", 'import type { X } from "../config/Config.ts"\n')).toEqual([])
   })
 
+  it("takes no circle of types for one", () => {
+    const files = [
+      { path: "src/wire/A.ts", text: 'import "./B.ts"\n' },
+      { path: "src/wire/B.ts", text: 'import type { A } from "./A.ts"\n' }
+    ]
+    expect(check(files, packages)).toEqual([])
+  })
+
   it("finds circles, with the way round", () => {
     const file = (name: string, target: string) => ({
       path: `src/wire/${name}.ts`,

@@ -218,7 +218,7 @@ mcp: { servers: { one: { allow: ["("] } } }
       assert.deepStrictEqual(yield* problemsOf(loadYaml(yaml)), [
         "2 server.prot 4141 unknown key; did you mean port?",
         '3 server.port "http" expected a whole number from 0 to 65535',
-        '7 providers.local.base_url "localhost:8000" expected an http or https address without user name, query or fragment, such as "http://127.0.0.1:8000/v1"',
+        '7 providers.local.base_url "localhost:8000" expected an http or https address without user name and fragment, such as "http://127.0.0.1:8000/v1"',
         "8 providers.v1 a map a provider cannot be called v1: the path /v1 is Sluice's own",
         "9 providers.Bad Name a map expected a provider name of lower-case letters, digits, - and _, starting with a letter or digit",
         "10 providers.bare.dialects.0 null expected a list of at least one",

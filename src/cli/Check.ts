@@ -1,0 +1,109 @@
+import { Console, type Duration, Effect, Redacted, Result, type Scope } from "effect"
+import type { ProviderConfig, SluiceConfig } from "../config/Config.ts"
+import { listenerError } from "../config/Listener.ts"
+import type { LoadedConfig } from "../config/Load.ts"
+import { upstreamUrl } from "../upstream/Address.ts"
+import { hint } from "../upstream/Credential.ts"
+import type { Exchanger } from "../upstream/Exchange.ts"
+import { table } from "./Table.ts"
+
+/** What was found out about one provider. */
+export interface ProviderCheck {
+  readonly name: string
+  readonly ok: boolean
+  /** Where it was looked for. */
+  readonly address: string
+  readonly finding: string
+}
+
+const patience: Duration.Input = "10 seconds"
+
+/** The key in the form that the provider's own API takes it. */
+const credentialHeaders = (provider: ProviderConfig): { readonly [name: string]: string } => {
+  const version = provider.type === "anthropic" ? { "anthropic-version": "2023-06-01" } : {}
+  if (provider.api_key === undefined) return version
+  const key = Redacted.value(provider.api_key)
+  return provider.type === "anthropic" ? { ...version, "x-api-key": key } : { authorization: `Bearer ${key}` }
+}
+
+const judge = (provider: ProviderConfig, status: number): { readonly ok: boolean; readonly finding: string } => {
+  if (status >= 500) return { ok: false, finding: `answers ${status}` }
+  if (provider.api_key === undefined) return { ok: true, finding: "reachable; clients bring their own key" }
+  const key = `the key ${hint(Redacted.value(provider.api_key))}`
+  if (status === 401 || status === 403) return { ok: false, finding: `refuses ${key} (${status})` }
+  if (status >= 200 && status < 300) return { ok: true, finding: `accepts ${key}` }
+  return { ok: true, finding: `reachable, but /models answers ${status}, so that ${key} could not be tried` }
+}
+
+/**
+ * Reaches one provider by asking for its list of models, with the central key if there is one. Without one any answer
+ * will do, since most refuse a call without a key.
+ *
+ * @param exchange - carries the request, through proxies if the environment names some
+ */
+export const checkProvider = (
+  name: string,
+  provider: ProviderConfig,
+  exchange: Exchanger
+): Effect.Effect<ProviderCheck> => {
+  if (provider.base_url === undefined) {
+    return Effect.succeed({ name, ok: true, address: provider.type, finding: "built in" })
+  }
+  const url = upstreamUrl(new URL(provider.base_url), "/v1/models", "")
+  const headers = { accept: "application/json", "accept-encoding": "identity", ...credentialHeaders(provider) }
+  return exchange({ method: "GET", url, headers, body: null }).pipe(
+    Effect.map(({ status }) => judge(provider, status)),
+    Effect.scoped,
+    Effect.mapError((error) => error.reason.message),
+    Effect.timeoutOrElse({ duration: patience, orElse: () => Effect.fail("no answer within 10 seconds") }),
+    Effect.result,
+    Effect.map((result) => ({
+      name,
+      address: provider.base_url ?? provider.type,
+      ...(Result.isSuccess(result) ? result.success : { ok: false, finding: result.failure })
+    }))
+  )
+}
+
+/** Reaches every provider of a config at once; the findings come in the config's order. */
+export const checkProviders = (
+  config: SluiceConfig,
+  exchange: (provider: string) => Exchanger
+): Effect.Effect<ReadonlyArray<ProviderCheck>> =>
+  Effect.forEach(
+    Object.entries(config.providers),
+    ([name, provider]) => checkProvider(name, provider, exchange(name)),
+    { concurrency: "unbounded" }
+  )
+
+/** The findings as lines for people. */
+export const renderChecks = (checks: ReadonlyArray<ProviderCheck>, width = 0): string =>
+  table(
+    [{ title: "PROVIDER" }, { title: "" }, { title: "ADDRESS", shrink: true }, { title: "FINDING" }],
+    checks.map(({ name, ok, address, finding }) => [name, ok ? "ok" : "FAILED", address, finding]),
+    width
+  )
+
+/**
+ * The body of `sluice check`: says whether Sluice could start with a config that was loaded, and reaches its providers.
+ *
+ * @param options.exchange - opens the connections for the time of the check
+ * @returns whether all is well
+ */
+export const check = Effect.fn("Check.check")(function* (
+  loaded: LoadedConfig,
+  options: {
+    readonly exchange: Effect.Effect<(provider: string) => Exchanger, never, Scope.Scope>
+    readonly width?: number | undefined
+  }
+) {
+  yield* Console.log(`${loaded.file ?? "The built-in config"} is valid`)
+  for (const warning of loaded.warnings) yield* Console.log(`warning: ${warning}`)
+  const refusal = listenerError(loaded.config)
+  if (refusal !== null) yield* Console.error(refusal.message)
+  const checks = yield* Effect.scoped(
+    Effect.flatMap(options.exchange, (exchange) => checkProviders(loaded.config, exchange))
+  )
+  yield* Console.log(`\n${renderChecks(checks, options.width)}`)
+  return refusal === null && checks.every(({ ok }) => ok)
+})
