@@ -5,6 +5,8 @@
  * that a killed benchmark leaves nothing behind.
  */
 
+import { isMainThread } from "node:worker_threads"
+
 interface Question {
   readonly ask: string
   readonly id: number
@@ -21,7 +23,7 @@ const handlers = new Map<string, (input: never) => unknown>()
 
 /** Registers what this process answers when it is asked `name`. */
 export const answer = <In>(name: string, handler: (input: In) => unknown): void => {
-  if (handlers.size === 0) listen()
+  if (handlers.size === 0 && isMainThread) listen()
   handlers.set(name, handler)
 }
 

@@ -13,6 +13,8 @@ export interface Options {
   /** Streams of each contender in a round; JSON calls are as many. */
   readonly streams: number
   readonly warmUp: number
+  /** Milliseconds between two writes of the upstream's streams. */
+  readonly pace: number
   /** Samples of each contender for the time to first byte. */
   readonly samples: number
   /** Idle streams; the growth check opens four times as many. */
@@ -30,6 +32,7 @@ export const usage = `npm run bench -- [options]
   --recorder none|sqlite        one way of recording instead of both
   --rounds N                    rounds of the CPU figures (5)
   --streams N                   streams of each contender in a round (2000)
+  --pace MS                     milliseconds between two writes of a stream (0: one turn of the event loop)
   --samples N                   samples of each contender for the time to first byte (1000)
   --idle N                      idle streams held open for the memory figure (1000)
   --quick                       less of everything: under a minute
@@ -69,6 +72,7 @@ export const readOptions = (args: ReadonlyArray<string>): Options | null => {
       recorder: { type: "string", multiple: true },
       rounds: { type: "string" },
       streams: { type: "string" },
+      pace: { type: "string" },
       samples: { type: "string" },
       idle: { type: "string" },
       quick: { type: "boolean", default: false },
@@ -96,6 +100,7 @@ export const readOptions = (args: ReadonlyArray<string>): Options | null => {
     rounds: integer("rounds", values.rounds, quick ? 3 : 5),
     streams,
     warmUp: Math.min(streams, quick ? 600 : 1500),
+    pace: values.pace === undefined ? 0 : integer("pace", values.pace, 0),
     samples: integer("samples", values.samples, quick ? 300 : 1000),
     idle: integer("idle", values.idle, quick ? 500 : 1000),
     profile: values.profile === undefined ? 0 : integer("profile", values.profile, 0),

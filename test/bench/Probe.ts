@@ -69,7 +69,8 @@ answer("profiled", async (top: number): Promise<Array<SelfTime>> => {
   let total = 0
   profile.samples?.forEach((id, index) => {
     const name = names.get(id) ?? "?"
-    if (name === "(idle)") return
+    // Waiting, and the profiler itself, are not the gateway's work.
+    if (name === "(idle)" || name.includes("node:inspector")) return
     const time = profile.timeDeltas?.[index] ?? 0
     total += time
     times.set(name, (times.get(name) ?? 0) + time)

@@ -2,7 +2,7 @@
  * The provider of the benchmark, a process of its own: `POST …/chat/completions` as OpenAI would answer it.
  *
  * A stream is 100 chat chunks of about 170 bytes, four to a network write, then usage if it was asked for, then
- * `[DONE]`. The model `idle` sends its first write and is then silent until its client leaves.
+ * `[DONE]`. Between two writes lies one turn of the event loop, or as many milliseconds as the argument says. The model `idle` sends its first write and is then silent until its client leaves.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -10,6 +10,8 @@ import { answer } from "./Ask.ts"
 
 const chunksPerStream = 100
 const chunksPerWrite = 4
+/** Milliseconds between two writes of a stream; 0 for the next turn of the event loop. */
+const pace = Number(process.argv[2] ?? 0)
 /** How long a JSON answer takes, in milliseconds. */
 const jsonDelay = 2
 
@@ -53,8 +55,9 @@ const stream = (reply: ServerResponse, withUsage: boolean): void => {
     if (reply.destroyed) return
     if (next < writes.length) {
       reply.write(writes[next++]!)
-      // The next turn of the event loop, so that this write is on the network before the next one is made.
-      setImmediate(step)
+      // Not at once: this write shall be on the network before the next one is made.
+      if (pace > 0) setTimeout(step, pace)
+      else setImmediate(step)
     } else reply.end(withUsage ? usageAndDone : onlyDone)
   }
   setImmediate(step)

@@ -35,9 +35,9 @@ const affordableIdle = (wanted: number): number => {
 const bench = async (options: Options, directory: string): Promise<object> => {
   const cores = findCores()
   stepAside(cores)
-  const helper = (file: string, ready: RegExp) =>
-    Child.start({ name: file, command: process.execPath, args: [fileOf(file)], core: cores?.others, ready })
-  const upstream = await helper("Upstream.ts", /listening on \S+:(\d+)/)
+  const helper = (file: string, ready: RegExp, ...args: ReadonlyArray<string>) =>
+    Child.start({ name: file, command: process.execPath, args: [fileOf(file), ...args], core: cores?.others, ready })
+  const upstream = await helper("Upstream.ts", /listening on \S+:(\d+)/, String(options.pace))
   const load = await helper("Load.ts", /ready/)
   const ground: Ground = { cores, directory, upstreamPort: upstream.port }
   const field: Field = { options, load, upstream, progress }
