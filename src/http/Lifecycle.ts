@@ -1,0 +1,42 @@
+import { Context, type Effect, Latch, Layer } from "effect"
+
+/** Whether Sluice takes calls, lets the running ones finish, or ends them. */
+export type Phase = "serving" | "draining" | "closing"
+
+/** Where the service stands between its start and its end, and how many calls it has open. */
+export class Lifecycle extends Context.Service<
+  Lifecycle,
+  {
+    readonly phase: () => Phase
+    readonly become: (phase: Phase) => void
+    /** Notes a call that has begun; what it answers notes that it has ended. */
+    readonly enter: () => () => void
+    /** How many calls are open. */
+    readonly open: () => number
+    /** Waits until none is. */
+    readonly idle: Effect.Effect<void>
+  }
+>()("sluice/http/Lifecycle") {
+  static readonly layer: Layer.Layer<Lifecycle> = Layer.sync(Lifecycle, () => {
+    let phase: Phase = "serving"
+    let open = 0
+    const idle = Latch.makeUnsafe(true)
+    return Lifecycle.of({
+      phase: () => phase,
+      become: (next) => {
+        phase = next
+      },
+      enter: () => {
+        if (open++ === 0) idle.closeUnsafe()
+        let left = false
+        return () => {
+          if (left) return
+          left = true
+          if (--open === 0) idle.openUnsafe()
+        }
+      },
+      open: () => open,
+      idle: idle.await
+    })
+  })
+}

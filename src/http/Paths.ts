@@ -1,0 +1,55 @@
+import type { DialectName } from "../dialect/Dialect.ts"
+
+/** What a path behind a provider's name, or of the unified routes, asks for. */
+export type Target =
+  | { readonly _tag: "Intercepted"; readonly dialect: DialectName }
+  /** Passed through. Inference among it is recorded. */
+  | { readonly _tag: "PassedThrough"; readonly methods: ReadonlyArray<string>; readonly inference: boolean }
+  | { readonly _tag: "Unknown" }
+
+const intercepted: ReadonlyMap<string, DialectName> = new Map([["chat/completions", "openai-chat"]])
+
+interface Rule {
+  readonly path: RegExp
+  readonly methods: ReadonlyArray<string>
+  readonly inference?: boolean
+}
+
+const read = ["GET", "HEAD"]
+const any = ["GET", "HEAD", "POST", "DELETE"]
+
+/**
+ * What is passed through unread. A central key may be able to administer the account, so everything else stays shut.
+ */
+const passedThrough: ReadonlyArray<Rule> = [
+  { path: /^models(\/.+)?$/, methods: read },
+  { path: /^(embeddings|moderations|completions|rerank)$/, methods: ["POST"], inference: true },
+  { path: /^images\/(generations|edits|variations)$/, methods: ["POST"], inference: true },
+  { path: /^audio\/(speech|transcriptions|translations)$/, methods: ["POST"], inference: true },
+  { path: /^responses\/compact$/, methods: ["POST"], inference: true },
+  { path: /^responses\/input_tokens$/, methods: ["POST"] },
+  { path: /^responses\/[^/]+(\/(cancel|input_items))?$/, methods: any },
+  { path: /^chat\/completions\/[^/]+(\/messages)?$/, methods: any },
+  { path: /^conversations(\/.+)?$/, methods: any },
+  { path: /^messages\/count_tokens$/, methods: ["POST"] },
+  { path: /^messages\/batches(\/.+)?$/, methods: any },
+  { path: /^(files|uploads|batches|vector_stores)(\/.+)?$/, methods: any }
+]
+
+/**
+ * What a path asks for.
+ *
+ * @param path behind the provider's name, beginning with a slash; its leading `/v1` may be left out, as clients do whose
+ * base URL has none
+ */
+export const targetOf = (path: string): Target => {
+  const name = path.startsWith("/v1/") ? path.slice(4) : path.slice(1)
+  const dialect = intercepted.get(name)
+  if (dialect !== undefined) return { _tag: "Intercepted", dialect }
+  // What a provider would resolve to another path is none of these.
+  if (/(^|\/)\.{1,2}(\/|$)|%2e|%2f|\/\/|\\/i.test(name)) return { _tag: "Unknown" }
+  const rule = passedThrough.find((one) => one.path.test(name))
+  return rule === undefined
+    ? { _tag: "Unknown" }
+    : { _tag: "PassedThrough", methods: rule.methods, inference: rule.inference === true }
+}
