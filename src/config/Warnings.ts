@@ -4,7 +4,7 @@ import { isLoopback } from "./Listener.ts"
 
 /** Client headers that stop at Sluice whatever a config says. */
 const neverForwarded =
-  /^(authorization|x-api-key|api-key|cookie|set-cookie|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|host|content-length|content-encoding|accept-encoding|traceparent|tracestate|baggage|b3|x-b3-.*|x-sluice-.*)$/
+  /^(authorization|x-api-key|cookie|set-cookie|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|host|content-length|content-encoding|accept-encoding|expect|traceparent|tracestate|baggage|b3|x-b3-.*|x-sluice-.*)$/
 
 /** Settings that parse, because later versions know them, and do nothing in this one. */
 const notBuilt: ReadonlyArray<readonly [path: ReadonlyArray<string>, what: string]> = [

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, FileSystem, Layer, Path, Runtime, Stdio, Terminal } from "effect"
+import { Effect, FileSystem, Layer, Path, Runtime, Schema, Stdio, Terminal } from "effect"
 import { ChildProcessSpawner } from "effect/process"
 import { TestConsole } from "effect/testing"
 import { run } from "../../src/cli/Cli.ts"
@@ -31,6 +31,12 @@ const platform = (files: { readonly [path: string]: string }) =>
     )
   )
 
+class PortTaken extends Schema.TaggedError<PortTaken>()("PortTaken", { port: Schema.Int }) {
+  override get message() {
+    return `port ${this.port} is in use`
+  }
+}
+
 /** Runs the command line; what it did, printed, and left as its exit code. */
 const sluice = Effect.fnUntraced(
   function* (
@@ -38,7 +44,7 @@ const sluice = Effect.fnUntraced(
     options: {
       readonly env?: { readonly [name: string]: string }
       readonly files?: { readonly [path: string]: string }
-      readonly serve?: Effect.Effect<void, Error>
+      readonly serve?: Effect.Effect<void, PortTaken>
     } = {}
   ) {
     const done: Array<readonly [what: string, loaded: LoadedConfig]> = []
@@ -99,7 +105,7 @@ describe("sluice", () => {
 
   it.effect("prints any other error of a command by its message, and ends with 1", () =>
     Effect.gen(function* () {
-      const { errors, exitCode } = yield* sluice([], { serve: Effect.fail(new Error("port 1 is in use")) })
+      const { errors, exitCode } = yield* sluice([], { serve: Effect.fail(new PortTaken({ port: 1 })) })
       assert.deepStrictEqual([errors, exitCode], ["sluice: port 1 is in use", 1])
     })
   )
