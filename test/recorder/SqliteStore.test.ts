@@ -1,0 +1,375 @@
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { DatabaseSync } from "node:sqlite"
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Effect, Exit, Fiber, Layer, Option, Scope } from "effect"
+import { TestClock } from "effect/testing"
+import { Recorder, RecorderError, type SqliteOptions } from "../../src/recorder/Recorder.ts"
+import { migrate, migrations } from "../../src/recorder/SqliteMigrations.ts"
+import { temporaryFolder } from "./folder.ts"
+import { close, interception, settlement, turn, usage } from "./rows.ts"
+
+const options = (folder: string, change: Partial<SqliteOptions> = {}): SqliteOptions => ({
+  filename: join(folder, "records.db"),
+  spool: join(folder, "spool"),
+  commitTimeout: "2 seconds",
+  onFailure: "refuse",
+  sync: "process",
+  content: "all",
+  ...change
+})
+
+const open = (folder: string, change: Partial<SqliteOptions> = {}) =>
+  Effect.map(Layer.build(Recorder.layerSqlite(options(folder, change))), (built) => Context.get(built, Recorder))
+
+/** Runs with a recorder of its own, which is closed behind it. */
+const during = <A, E>(
+  folder: string,
+  run: (recorder: Recorder["Service"]) => Effect.Effect<A, E>,
+  change: Partial<SqliteOptions> = {}
+) => Effect.scoped(Effect.flatMap(open(folder, change), run))
+
+/** A connection of somebody else, who holds the write lock until told otherwise. */
+const lockedBy = Effect.fnUntraced(function* (folder: string) {
+  const other = yield* Effect.acquireRelease(
+    Effect.sync(() => new DatabaseSync(join(folder, "records.db"))),
+    (database) => Effect.sync(() => database.close())
+  )
+  other.exec("BEGIN IMMEDIATE")
+  return Effect.sync(() => other.exec("ROLLBACK"))
+})
+
+const spools = (folder: string) =>
+  readdirSync(folder).filter((name) => name.startsWith("spool") && statSync(join(folder, name)).size > 0)
+
+/** Some turns of the event loop: the writer has tried by then, and sleeps. */
+const turns = Effect.promise(async () => {
+  for (let i = 0; i < 5; i++) await new Promise(setImmediate)
+})
+
+/** Waits for what files take their time for; the test's own timeout bounds it. */
+const eventually = <E>(holds: Effect.Effect<boolean, E>): Effect.Effect<void, E> =>
+  Effect.gen(function* () {
+    while (!(yield* holds)) yield* turns
+  })
+
+const replayed = (recorder: Recorder["Service"], batches: number) =>
+  eventually(Effect.map(recorder.statistics, (statistics) => statistics.replayedBatches === batches))
+
+const noSpool = (folder: string) => eventually(Effect.sync(() => spools(folder).length === 0))
+
+describe("a database that another connection has locked", () => {
+  it.effect("takes the batch once it is free again, and blocks nobody meanwhile", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const recorder = yield* open(folder)
+      const unlock = yield* lockedBy(folder)
+      const opening = yield* Effect.forkChild(recorder.open(interception("i1")), { startImmediately: true })
+      yield* turns
+      yield* TestClock.adjust("1 second")
+      yield* turns
+      assert.isUndefined(opening.pollUnsafe())
+      assert.isFalse(yield* recorder.healthy)
+      yield* unlock
+      yield* TestClock.adjust("100 millis")
+      yield* Fiber.join(opening)
+      assert.isTrue(yield* recorder.healthy)
+      assert.deepStrictEqual(spools(folder), [])
+      assert.isTrue(Option.isSome(yield* recorder.interception("i1")))
+    })
+  )
+
+  it.effect("refuses an opening after the commit timeout, and spools a settlement", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const recorder = yield* open(folder)
+      yield* recorder.open(interception("i1"))
+      const unlock = yield* lockedBy(folder)
+      const opening = yield* Effect.forkChild(Effect.exit(recorder.open(interception("i2"))), {
+        startImmediately: true
+      })
+      const settling = yield* Effect.forkChild(recorder.commit(settlement("i1")), { startImmediately: true })
+      yield* turns
+      yield* TestClock.adjust("1999 millis")
+      yield* turns
+      assert.isUndefined(opening.pollUnsafe())
+      assert.isUndefined(settling.pollUnsafe())
+      yield* TestClock.adjust("1 millis")
+      const refused = yield* Fiber.join(opening)
+      assert.isTrue(Exit.isFailure(refused))
+      yield* Fiber.join(settling)
+      const statistics = yield* recorder.statistics
+      assert.deepInclude(statistics, { spooledBatches: 1, refusedOpens: 1, lostBatches: 0, committedBatches: 1 })
+      const [spool] = spools(folder)
+      assert.isDefined(spool)
+      assert.strictEqual(statSync(join(folder, spool!)).mode & 0o777, 0o600)
+
+      // The store works again: the spool is replayed, and goes.
+      yield* unlock
+      yield* recorder.open(interception("i3"))
+      yield* replayed(recorder, 1)
+      const detail = Option.getOrThrow(yield* recorder.interception("i1"))
+      assert.strictEqual(detail.interception.status, "completed")
+      assert.deepStrictEqual(detail.turns, [turn("i1")])
+      assert.isTrue(Option.isNone(yield* recorder.interception("i2")))
+      yield* noSpool(folder)
+    })
+  )
+
+  it.effect("lets an opening wait in the spool where on_failure is continue, and its close come first", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const recorder = yield* open(folder, { onFailure: "continue" })
+      const unlock = yield* lockedBy(folder)
+      const opening = yield* Effect.forkChild(recorder.open(interception("i1")), { startImmediately: true })
+      yield* turns
+      yield* TestClock.adjust("2 seconds")
+      yield* Fiber.join(opening)
+      yield* unlock
+      // In the same turn, so that this is written before the spool.
+      yield* recorder.commit(settlement("i1"))
+      yield* replayed(recorder, 1)
+      const detail = Option.getOrThrow(yield* recorder.interception("i1"))
+      assert.strictEqual(detail.interception.status, "completed")
+      assert.strictEqual(detail.interception.servedModel, "gpt-4.1-mini-2025-04-14")
+      assert.deepStrictEqual(detail.usage, [usage("i1")])
+    })
+  )
+
+  it.effect("replays by itself, when nothing else is to be written", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const recorder = yield* open(folder)
+      yield* recorder.open(interception("i1"))
+      const unlock = yield* lockedBy(folder)
+      const settling = yield* Effect.forkChild(recorder.commit(settlement("i1")), { startImmediately: true })
+      yield* turns
+      yield* TestClock.adjust("2 seconds")
+      yield* Fiber.join(settling)
+      yield* turns
+      yield* unlock
+      yield* TestClock.adjust("1 second")
+      yield* replayed(recorder, 1)
+      yield* noSpool(folder)
+    })
+  )
+})
+
+describe("a spool that cannot be written either", () => {
+  it.effect("lets the response finish, and counts what is lost", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const recorder = yield* open(folder, { spool: join(folder, "missing", "spool") })
+      const unlock = yield* lockedBy(folder)
+      const settling = yield* Effect.forkChild(recorder.commit(settlement("i1")), { startImmediately: true })
+      yield* turns
+      yield* TestClock.adjust("2 seconds")
+      yield* Fiber.join(settling)
+      assert.deepInclude(yield* recorder.statistics, { lostBatches: 1, spooledBatches: 0 })
+      yield* unlock
+    })
+  )
+})
+
+describe("a batch that the store refuses for what is in it", () => {
+  it.effect("does not take the others down with it, and is put aside", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const recorder = yield* open(folder)
+      const bad = JSON.parse('{"turns":[{"id":"t","interceptionId":"i1"}]}')
+      yield* Effect.all([recorder.open(interception("i1")), recorder.commit(bad), recorder.commit(settlement("i1"))], {
+        concurrency: "unbounded"
+      })
+      const detail = Option.getOrThrow(yield* recorder.interception("i1"))
+      assert.strictEqual(detail.interception.status, "completed")
+      const rejected = () => readdirSync(folder).filter((name) => name.endsWith(".rejected"))
+      yield* eventually(Effect.sync(() => rejected().length > 0))
+      const kept = rejected()
+      assert.strictEqual(kept.length, 1)
+      assert.include(readFileSync(join(folder, kept[0]!), "utf8"), '"interceptionId":"i1"')
+      assert.deepInclude(yield* recorder.statistics, { committedBatches: 2, spooledBatches: 1, lostBatches: 0 })
+    })
+  )
+})
+
+describe("what an instance leaves behind", () => {
+  /** Leaves the instance known and its rows open, as a killed process does; its lock goes with the connection. */
+  const abandon = Effect.fnUntraced(function* (folder: string, ids: ReadonlyArray<string>) {
+    yield* during(folder, (recorder) => Effect.forEach(ids, (id) => recorder.open(interception(id))))
+    const database = new DatabaseSync(join(folder, "records.db"))
+    const row = database.prepare("SELECT name, spool FROM instances ORDER BY number DESC LIMIT 1").get()
+    database.close()
+    return { spool: String(row?.["spool"]) }
+  })
+
+  it.effect("closes at the next start what was open, as failed by process_ended", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      yield* abandon(folder, ["i1"])
+      yield* TestClock.adjust("5 seconds")
+      yield* during(folder, (recorder) =>
+        Effect.gen(function* () {
+          const { interception: row } = Option.getOrThrow(yield* recorder.interception("i1"))
+          assert.strictEqual(row.status, "failed")
+          assert.strictEqual(row.error?.code, "process_ended")
+          assert.strictEqual(row.endedAt, 5_000)
+        })
+      )
+      assert.deepStrictEqual(
+        readdirSync(folder).filter((name) => name.includes("-instance-")),
+        []
+      )
+    })
+  )
+
+  it.effect("leaves alone what another live instance has open", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const first = yield* open(folder)
+      yield* first.open(interception("i1"))
+      const second = yield* open(folder)
+      yield* second.open(interception("i2"))
+      const rows = (yield* second.interceptions({ limit: 10 })).interceptions
+      assert.deepStrictEqual(
+        rows.map((row) => [row.id, row.status]),
+        [
+          ["i2", null],
+          ["i1", null]
+        ]
+      )
+    })
+  )
+
+  it.effect("replays its spool before it closes anything, and passes over a torn last line", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const { spool } = yield* abandon(folder, ["i1", "i2"])
+      const line = JSON.stringify({ number: 900, batch: settlement("i1") })
+      const late = JSON.stringify({ number: 901, batch: { opens: [interception("i3")] } })
+      writeFileSync(spool, `${line}\n${late}\n${line}\n${line.slice(0, 40)}`)
+      yield* during(folder, (recorder) =>
+        Effect.gen(function* () {
+          const statuses = (yield* recorder.interceptions({ limit: 10 })).interceptions.map((row) => [
+            row.id,
+            row.status
+          ])
+          assert.deepStrictEqual(statuses, [
+            ["i3", "failed"],
+            ["i2", "failed"],
+            ["i1", "completed"]
+          ])
+          assert.strictEqual(Option.getOrThrow(yield* recorder.interception("i1")).turns.length, 1)
+        })
+      )
+      assert.isFalse(existsSync(spool))
+    })
+  )
+
+  it.effect("lets a true close prevail over the conclusion that its process had ended", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      yield* abandon(folder, ["i1"])
+      yield* during(folder, (recorder) =>
+        Effect.gen(function* () {
+          yield* recorder.commit({ closes: [close("i1")] })
+          yield* recorder.commit({ closes: [{ ...close("i1"), status: "cancelled" }] })
+          const { interception: row } = Option.getOrThrow(yield* recorder.interception("i1"))
+          assert.strictEqual(row.status, "completed")
+          assert.isNull(row.error)
+        })
+      )
+    })
+  )
+
+  it.effect("is nothing but the database after a clean end", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      yield* during(folder, (recorder) =>
+        Effect.andThen(recorder.open(interception("i1")), recorder.commit(settlement("i1")))
+      )
+      assert.deepStrictEqual(readdirSync(folder), ["records.db"])
+      assert.strictEqual(statSync(join(folder, "records.db")).mode & 0o777, 0o600)
+    })
+  )
+
+  it.effect("holds what was put when the scope closed", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const scope = yield* Scope.make()
+      const built = yield* Layer.buildWithScope(Recorder.layerSqlite(options(folder)), scope)
+      const recorder = Context.get(built, Recorder)
+      const writing = yield* Effect.forkChild(
+        Effect.forEach([1, 2, 3], (i) => recorder.commit({ opens: [interception(`i${i}`)] }), {
+          concurrency: "unbounded"
+        }),
+        { startImmediately: true }
+      )
+      yield* Scope.close(scope, Exit.void)
+      yield* Fiber.join(writing)
+      const late = yield* Effect.exit(recorder.open(interception("late")))
+      assert.isTrue(Exit.isFailure(late))
+      yield* during(folder, (again) =>
+        Effect.gen(function* () {
+          assert.strictEqual((yield* again.interceptions({ limit: 10 })).interceptions.length, 3)
+        })
+      )
+    })
+  )
+})
+
+describe("migrations", () => {
+  it.effect("bring an older database up to date, keep what is in it, and run once", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      yield* during(folder, (recorder) => recorder.open(interception("i1")))
+      const database = new DatabaseSync(join(folder, "records.db"))
+      const next = [...migrations, "ALTER TABLE interceptions ADD COLUMN note TEXT DEFAULT 'none'"]
+      migrate(database, next)
+      migrate(database, next)
+      const row = database.prepare("SELECT id, note FROM interceptions").get()
+      assert.deepStrictEqual({ ...row }, { id: "i1", note: "none" })
+      const numbers = database.prepare("SELECT number FROM migrations ORDER BY number").all()
+      assert.deepStrictEqual(
+        numbers.map((found) => found["number"]),
+        next.map((_, i) => i + 1)
+      )
+      database.close()
+    })
+  )
+
+  it.effect("leave a database alone where one of them fails", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      yield* during(folder, (recorder) => recorder.open(interception("i1")))
+      const database = new DatabaseSync(join(folder, "records.db"))
+      const failing = [...migrations, "CREATE TABLE half (a TEXT)", "this is no SQL"]
+      const failed = yield* Effect.exit(Effect.try({ try: () => migrate(database, failing), catch: String }))
+      assert.isTrue(Exit.isFailure(failed))
+      const tables = database.prepare("SELECT name FROM sqlite_master WHERE name = 'half'").all()
+      assert.deepStrictEqual(tables, [])
+      database.close()
+    })
+  )
+
+  it.effect("refuse a database of a newer version, and say so", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      yield* during(folder, (recorder) => recorder.open(interception("i1")))
+      const database = new DatabaseSync(join(folder, "records.db"))
+      database.prepare("INSERT INTO migrations VALUES (?, 'later')").run(migrations.length + 1)
+      database.close()
+      const error = yield* Effect.flip(Effect.scoped(open(folder)))
+      assert.instanceOf(error, RecorderError)
+      assert.strictEqual(error.reason._tag, "NewerDatabase")
+      assert.include(error.message, "newer version")
+    })
+  )
+
+  it.effect("are not reached where the database's folder is missing, and the error says which", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const error = yield* Effect.flip(Effect.scoped(open(join(folder, "missing"))))
+      assert.include(error.message, "missing")
+    })
+  )
+})
