@@ -1,6 +1,7 @@
 import { Redacted } from "effect"
 import type { LoadedConfig } from "../config/Load.ts"
 import type { ProviderConfig } from "../config/Config.ts"
+import { builtDialects } from "../config/Warnings.ts"
 import { hint } from "../upstream/Credential.ts"
 import { table } from "./Table.ts"
 
@@ -11,6 +12,11 @@ export const keyOf = (provider: ProviderConfig): string => {
   const central = `central key ${hint(Redacted.value(provider.api_key))}`
   return provider.credentials === "client-first" ? `${central}, unless the client sends one` : central
 }
+
+/** Where a provider is, without the query of its address, which may hold a key. */
+export const placeOf = (provider: ProviderConfig): string => provider.base_url?.replace(/\?.*/, "") ?? provider.type
+
+const notBuilt = " (its dialect is not built yet)"
 
 /** The address clients use: a wildcard address is reached through this machine's own. */
 const clientAddress = (host: string, port: number): string => {
@@ -39,7 +45,7 @@ export const banner = (options: {
   const speaking = (dialect: ProviderConfig["dialects"][number], preferred: ProviderConfig["type"]) => {
     const able = providers.filter(([, provider]) => provider.dialects.includes(dialect))
     const found = able.find(([, provider]) => provider.type === preferred) ?? able[0]
-    return found === undefined ? undefined : { name: found[0], central: found[1].api_key !== undefined }
+    return found === undefined ? undefined : { name: found[0], note: builtDialects.has(dialect) ? "" : notBuilt }
   }
   const messages = speaking("anthropic-messages", "anthropic")
   const responses = speaking("openai-responses", "openai")
@@ -47,11 +53,11 @@ export const banner = (options: {
 
   const clients: Array<string> = []
   if (messages !== undefined) {
-    clients.push(`  Claude Code   ANTHROPIC_BASE_URL=${base}/${messages.name} claude`)
+    clients.push(`  Claude Code   ANTHROPIC_BASE_URL=${base}/${messages.name} claude${messages.note}`)
   }
   if (responses !== undefined) {
     clients.push(
-      "  Codex         in ~/.codex/config.toml:",
+      `  Codex         in ~/.codex/config.toml:${responses.note}`,
       '                  model_provider = "sluice"',
       "                  [model_providers.sluice]",
       '                  name = "Sluice"',
@@ -67,7 +73,7 @@ export const banner = (options: {
 
   const list = table(
     [{ title: "" }, { title: "" }, { title: "" }],
-    providers.map(([name, provider]) => [`  ${name}`, provider.base_url ?? provider.type, keyOf(provider)])
+    providers.map(([name, provider]) => [`  ${name}`, placeOf(provider), keyOf(provider)])
   )
   return [
     `listening on http://${host}:${options.port}`,

@@ -5,6 +5,7 @@ import type { LoadedConfig } from "../config/Load.ts"
 import { upstreamUrl } from "../upstream/Address.ts"
 import { hint } from "../upstream/Credential.ts"
 import type { Exchanger } from "../upstream/Exchange.ts"
+import { placeOf } from "./Banner.ts"
 import { table } from "./Table.ts"
 
 /** What was found out about one provider. */
@@ -59,7 +60,7 @@ export const checkProvider = (
     Effect.result,
     Effect.map((result) => ({
       name,
-      address: provider.base_url ?? provider.type,
+      address: placeOf(provider),
       ...(Result.isSuccess(result) ? result.success : { ok: false, finding: result.failure })
     }))
   )
@@ -97,10 +98,10 @@ export const check = Effect.fn("Check.check")(function* (
     readonly width?: number | undefined
   }
 ) {
-  yield* Console.log(`${loaded.file ?? "The built-in config"} is valid`)
+  const refusal = listenerError(loaded.config, loaded.file)
+  if (refusal === null) yield* Console.log(`${loaded.file ?? "The built-in config"} is valid`)
+  else yield* Console.error(refusal.message)
   for (const warning of loaded.warnings) yield* Console.log(`warning: ${warning}`)
-  const refusal = listenerError(loaded.config)
-  if (refusal !== null) yield* Console.error(refusal.message)
   const checks = yield* Effect.scoped(
     Effect.flatMap(options.exchange, (exchange) => checkProviders(loaded.config, exchange))
   )

@@ -58,8 +58,8 @@ const isName = (path: ReadonlyArray<PropertyKey>, index: number): boolean =>
   (path[0] === "mcp" && path[1] === "servers" && index === 2)
 
 /**
- * A config value as it may be shown: text shortened, user names and passwords in addresses and anything that looks like
- * a provider's key masked, maps and lists only named.
+ * A config value as it may be shown: text shortened, user names, passwords and queries of addresses and anything that
+ * looks like a provider's key masked, maps and lists only named.
  */
 export const showValue = (path: ReadonlyArray<PropertyKey>, value: unknown): string | null => {
   if (value === undefined) return null
@@ -68,6 +68,9 @@ export const showValue = (path: ReadonlyArray<PropertyKey>, value: unknown): str
   if (Array.isArray(value)) return "a list"
   if (typeof value === "object") return "a map"
   if (typeof value !== "string") return String(value)
-  const masked = value.replace(/\/\/[^/\s]*@/g, "//***@").replace(/\b(sk|pk|rk|key)-[\w-]{6,}/g, "$1-***")
+  const masked = value
+    .replace(/\/\/[^/\s]*@/g, "//***@")
+    .replace(/([?&][^=&\s]*=)[^&\s]*/g, "$1***")
+    .replace(/\b(sk|pk|rk|key)-[\w-]{6,}/g, "$1-***")
   return JSON.stringify(masked.length > 80 ? `${masked.slice(0, 79)}…` : masked)
 }

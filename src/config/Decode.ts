@@ -26,6 +26,11 @@ export const valueAt = (root: unknown, path: Path): unknown =>
     root
   )
 
+const missing = "missing"
+const unknownKey = "unknown key"
+const mapExpected = "expected a map"
+const listExpected = "expected a list"
+
 /** A problem at a path, as it is shown. */
 export const problemAt = (source: Source, place: Path, expected: string): ConfigProblem => {
   // An alias may be written as text, in which nothing stands at `to`.
@@ -35,13 +40,17 @@ export const problemAt = (source: Source, place: Path, expected: string): Config
   return {
     path: label ?? path.map(String).join("."),
     line: label === undefined ? source.line(path) : null,
-    value: showValue(path, source.written(path)),
+    value: shownValue(path, source.written(path), expected),
     expected
   }
 }
 
-const missing = "missing"
-const unknownKey = "unknown key"
+/** What stands in a wrong place may be anything, a key even: it is not shown. */
+const shownValue = (path: Path, value: unknown, expected: string): string | null => {
+  if (expected.startsWith(unknownKey)) return null
+  const misplaced = typeof value === "string" && (expected === mapExpected || expected === listExpected)
+  return misplaced ? "text" : showValue(path, value)
+}
 
 const format = SchemaIssue.makeFormatterStandardSchemaV1({
   leafHook: (issue) => {
@@ -51,7 +60,7 @@ const format = SchemaIssue.makeFormatterStandardSchemaV1({
       case "UnexpectedKey":
         return unknownKey
       case "InvalidType":
-        return issue.ast._tag === "Arrays" ? "expected a list" : "expected a map"
+        return issue.ast._tag === "Arrays" ? listExpected : mapExpected
       default:
         return SchemaIssue.defaultLeafHook(issue)
     }

@@ -1,13 +1,14 @@
 /** The environment as a record; an absent or undefined variable is unset. */
 export type Environment = { readonly [name: string]: string | undefined }
 
-/** A variable that a config asks for and the environment does not have. */
-export interface UnsetVariable {
+/** A reference to the environment that cannot be followed. */
+export interface BrokenReference {
   readonly path: ReadonlyArray<string | number>
-  readonly name: string
+  readonly problem: string
 }
 
-const reference = /\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g
+const name = /^[A-Za-z_][A-Za-z0-9_]*$/
+const reference = /\$\$\{|\$\{([^}]*)\}?/g
 const wholly = /^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$/
 
 /**
@@ -23,16 +24,23 @@ const wholly = /^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$/
 export const interpolate = (
   input: unknown,
   environment: Environment
-): { readonly value: unknown; readonly unset: ReadonlyArray<UnsetVariable> } => {
-  const unset: Array<UnsetVariable> = []
+): { readonly value: unknown; readonly broken: ReadonlyArray<BrokenReference> } => {
+  const broken: Array<BrokenReference> = []
 
   const text = (value: string, path: ReadonlyArray<string | number>): string | undefined => {
-    const name = wholly.exec(value)?.[1]
-    if (name !== undefined) return environment[name] || undefined
+    const only = wholly.exec(value)?.[1]
+    if (only !== undefined) return environment[only] || undefined
     return value.replace(reference, (match, variable: string | undefined) => {
       if (variable === undefined) return "${"
+      if (!name.test(variable) || !match.endsWith("}")) {
+        broken.push({
+          path,
+          problem: "expected ${NAME} for a variable of the environment, or $${ for the characters ${"
+        })
+        return match
+      }
       const found = environment[variable]
-      if (found === undefined) unset.push({ path, name: variable })
+      if (found === undefined) broken.push({ path, problem: `the environment variable ${variable} is not set` })
       return found ?? match
     })
   }
@@ -49,5 +57,5 @@ export const interpolate = (
     return Object.fromEntries(entries)
   }
 
-  return { value: walk(input, []), unset }
+  return { value: walk(input, []), broken }
 }

@@ -21,13 +21,14 @@ export const isLoopback = (host: string): boolean => {
  * The rule of an open listener: where anybody who reaches Sluice may use its keys, only this machine may reach it,
  * unless the config says otherwise.
  *
+ * @param file - the file the config came from, for the error
  * @returns why Sluice may not listen with this config, or `null`
  */
-export const listenerError = (config: SluiceConfig): ConfigError | null =>
+export const listenerError = (config: SluiceConfig, file: string | null = null): ConfigError | null =>
   config.access.mode !== "open" || config.server.allow_open || isLoopback(config.server.host)
     ? null
     : new ConfigError({
-        file: null,
+        file,
         problems: [
           {
             path: "server.host",

@@ -184,9 +184,7 @@ export const load = Effect.fn("Config.load")(function* (options: {
     line,
     label: (path) => labels.get(path.join("."))
   }
-  const unset = interpolated.unset.map(({ path, name }) =>
-    problemAt(source, path, `the environment variable ${name} is not set`)
-  )
+  const broken = interpolated.broken.map(({ path, problem }) => problemAt(source, path, problem))
   const complete = isMap(input)
     ? {
         ...input,
@@ -194,7 +192,7 @@ export const load = Effect.fn("Config.load")(function* (options: {
         server: withAdminToken(input["server"] ?? {}, options.env["SLUICE_ADMIN_TOKEN"])
       }
     : input
-  const config = yield* decode(complete, source, unset)
+  const config = yield* decode(complete, source, broken)
   return { config, file: source.file, warnings: warningsOf(config, input) } satisfies LoadedConfig
 })
 

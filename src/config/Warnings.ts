@@ -1,4 +1,4 @@
-import { type SluiceConfig, isMap } from "./Config.ts"
+import { type DialectName, isMap, type SluiceConfig } from "./Config.ts"
 import { valueAt } from "./Decode.ts"
 import { isLoopback } from "./Listener.ts"
 
@@ -18,7 +18,8 @@ const notBuiltOfProviders: ReadonlyArray<readonly [key: string, what: string]> =
   ["websocket_pool", "pooled WebSockets"]
 ]
 
-const builtDialects: ReadonlySet<string> = new Set(["openai-chat"])
+/** The dialects that are built. */
+export const builtDialects: ReadonlySet<DialectName> = new Set<DialectName>(["openai-chat"])
 
 /**
  * What a valid config asks for and does not get, in words for people.

@@ -94,10 +94,7 @@ describe("sluice", () => {
   it.effect("prints a config error as it is, without a stack, and ends with 1", () =>
     Effect.gen(function* () {
       const { done, errors, exitCode } = yield* sluice(["-c", "x.yaml"], { files: { "x.yaml": "server: { prot: 1 }" } })
-      assert.strictEqual(
-        errors,
-        "sluice: x.yaml is not valid:\n  line 1: server.prot is 1: unknown key; did you mean port?"
-      )
+      assert.strictEqual(errors, "sluice: x.yaml is not valid:\n  line 1: server.prot: unknown key; did you mean port?")
       assert.strictEqual(exitCode, 1)
       assert.deepStrictEqual(done, [])
     })
@@ -146,6 +143,7 @@ describe("sluice", () => {
       assert.include(good.output, "sluice.yaml is valid")
       assert.strictEqual(good.exitCode, 0)
       const open = yield* sluice(["check", "--host", "0.0.0.0"], { files })
+      assert.include(open.errors, "sluice.yaml is not valid")
       assert.include(open.errors, "server.allow_open: true")
       assert.strictEqual(open.exitCode, 1)
     })

@@ -181,6 +181,16 @@ describe("${ENV} in a file", () => {
     })
   )
 
+  it.effect("what looks like a reference and is none is an error", () =>
+    Effect.gen(function* () {
+      const expected = "expected ${NAME} for a variable of the environment, or $${ for the characters ${"
+      assert.deepStrictEqual(
+        yield* problemsOf(loadYaml('recorder: { spool: "${A:-b}" }\nserver:\n  hosts: ["${A"]\n')),
+        [`1 recorder.spool "${"$"}{A:-b}" ${expected}`, `3 server.hosts.0 "${"$"}{A" ${expected}`]
+      )
+    })
+  )
+
   it.effect("a value of the environment is never shown", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(
@@ -216,7 +226,7 @@ limit: {}
 mcp: { servers: { one: { allow: ["("] } } }
 `
       assert.deepStrictEqual(yield* problemsOf(loadYaml(yaml)), [
-        "2 server.prot 4141 unknown key; did you mean port?",
+        "2 server.prot null unknown key; did you mean port?",
         '3 server.port "http" expected a whole number from 0 to 65535',
         '7 providers.local.base_url "localhost:8000" expected an http or https address without user name and fragment, such as "http://127.0.0.1:8000/v1"',
         "8 providers.v1 a map a provider cannot be called v1: the path /v1 is Sluice's own",
@@ -230,7 +240,7 @@ mcp: { servers: { one: { allow: ["("] } } }
         '16 recorder.url "postgres://db" expected "sqlite:<path>", such as "sqlite:./sluice.db", or "memory:"; "postgres://" is not built yet',
         '17 limits.connect "-1 seconds" expected a duration such as "5 seconds" or "2 minutes", at least 1ms and at most 24 days',
         '17 limits.idle 5 expected a duration such as "5 seconds" or "2 minutes", at least 1ms and at most 24 days',
-        "18 limit a map unknown key; did you mean limits?",
+        "18 limit null unknown key; did you mean limits?",
         '19 mcp.servers.one.allow.0 "(" expected a regular expression, such as "search_.*"',
         "19 mcp.servers.one a map expected either url or command, and not both"
       ])
@@ -243,12 +253,14 @@ mcp: { servers: { one: { allow: ["("] } } }
         loadYaml(`server: { admin_token: "canary one", adminToken: canary2 }
 providers:
   a: { type: openai, api_key: "canary 3", apikey: canary4, base_url: "http://me:canary5@host" }
-  b: { type: openai, base_url: sk-canary678 }
+  b: { type: openai, base_url: sk-canary678, auth: canary9 }
+  c: canary10
+  d: { type: openai, base_url: "http://host:x/?code=canary11", dialects: canary12 }
 mcp: { servers: { s: { url: "http://x", headers: { authorization: [canary7] }, env: { A: { b: canary8 } } } } }
 `)
       )
       assert.notInclude(error.message, "canary")
-      assert.isAtLeast(error.problems.length, 7)
+      assert.isAtLeast(error.problems.length, 11)
     })
   )
 
