@@ -50,11 +50,15 @@ const directions: {
   recorder: serviceFolder,
   sessions: serviceFolder,
   pricing: serviceFolder,
-  access: serviceFolder,
+  access: { ...serviceFolder, files: services },
   config: { folders: [] },
   interception: { folders: ["wire", "dialect"], files: services },
   telemetry: { folders: ["wire", "dialect", "interception"], files: services, types: ["config"] },
-  http: { folders: ["wire", "dialect", "interception", "telemetry", "access", "config"], files: services },
+  http: {
+    folders: ["wire", "dialect", "interception", "telemetry", "access", "config"],
+    // How a client's credential is read and masked is the same at the edge as upstream.
+    files: [...services, "upstream/Credential.ts"]
+  },
   console: { folders: ["http"] },
   cli: {
     folders: ["wire", "dialect", "interception", "telemetry", "access", "config", "http", "upstream", "recorder"],
