@@ -114,29 +114,50 @@ export class Frame {
     return frame
   }
 
-  /** The frame with other data, every other byte of it as it was. */
-  withData(data: Buffer): Frame {
-    let inner = data
-    const lines = this.lines > 1 || data.includes(10) ? data.toString("utf8").split("\n") : undefined
-    if (lines !== undefined) inner = Buffer.from(lines.join("\ndata: "))
-    // The specification lets a line be `data` without a colon.
-    const colon = this.kind === "event" && this.source[this.dataStart - 1] === 0x61 ? ": " : ""
-    const source = Buffer.concat([
-      this.source.subarray(this.start, this.dataStart),
-      Buffer.from(colon),
-      inner,
-      this.source.subarray(this.dataEnd, this.end)
-    ])
-    const dataStart = this.dataStart - this.start + colon.length
+  /**
+   * The frame with the bytes from `start` to `end` of `source`, which lie within its data, replaced by `raw`. `raw` has
+   * no new line unless it brings the `data:` that goes with it, and `lines` says how many there are then.
+   */
+  splice(start: number, end: number, raw: Buffer, lines = this.lines): Frame {
+    const change = raw.length - (end - start)
+    const source = Buffer.allocUnsafe(this.end - this.start + change)
+    this.source.copy(source, 0, this.start, start)
+    raw.copy(source, start - this.start)
+    this.source.copy(source, end - this.start + change, end, this.end)
     return new Frame(
       source,
       0,
       source.length,
       this.kind,
       this.event,
-      dataStart,
-      dataStart + inner.length,
-      lines?.length ?? this.lines,
+      this.dataStart - this.start,
+      this.dataEnd - this.start + change,
+      lines,
+      this.terminal,
+      this.unterminated
+    )
+  }
+
+  /** The frame with other data, every other byte of it as it was. */
+  withData(data: Buffer): Frame {
+    const start = this.dataStart
+    if (this.kind !== "event") return this.splice(start, this.dataEnd, data)
+    // The specification lets a line be `data` without a colon.
+    const colon = this.source[start - 1] === 0x61 ? 2 : 0
+    if (colon === 0 && this.lines <= 1 && !data.includes(10)) return this.splice(start, this.dataEnd, data)
+    const lines = data.toString("latin1").split("\n")
+    const raw = Buffer.from(`${colon === 0 ? "" : ": "}${lines.join("\ndata: ")}`, "latin1")
+    const frame = this.splice(start, this.dataEnd, raw, lines.length)
+    if (colon === 0) return frame
+    return new Frame(
+      frame.source,
+      0,
+      frame.end,
+      this.kind,
+      this.event,
+      frame.dataStart + colon,
+      frame.dataEnd,
+      lines.length,
       this.terminal,
       this.unterminated
     )

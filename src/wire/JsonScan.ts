@@ -13,7 +13,8 @@ const nearBytes = 32
 
 /** Offset of the first byte from `at` on that is not JSON white space; the length where there is none. */
 export const skipSpace = (json: Buffer, at: number): number => {
-  for (; at < json.length; at++) {
+  const length = json.length
+  for (; at < length; at++) {
     const byte = json[at]!
     if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return at
   }
@@ -22,9 +23,10 @@ export const skipSpace = (json: Buffer, at: number): number => {
 
 /** Offset behind the string whose opening quote is at `at`, or -1. */
 export const skipString = (json: Buffer, at: number): number => {
+  const length = json.length
   let i = at + 1
   for (;;) {
-    for (const near = Math.min(i + nearBytes, json.length); i < near; i++) {
+    for (const near = Math.min(i + nearBytes, length); i < near; i++) {
       const byte = json[i]!
       if (byte === quote) return i + 1
       if (byte === backslash) i++
@@ -38,37 +40,46 @@ export const skipString = (json: Buffer, at: number): number => {
   }
 }
 
+/** What a byte means to one who only counts brackets: nothing (0), a string begins, a bracket opens or closes. */
+const meaning = new Uint8Array(256)
+const stringBegins = 1
+const opens = 2
+const closes = 3
+meaning[quote] = stringBegins
+meaning[0x5b] = opens
+meaning[0x7b] = opens
+meaning[0x5d] = closes
+meaning[0x7d] = closes
+
 /** Offset behind the value that begins at `at`, or -1. */
 export const skipValue = (json: Buffer, at: number): number => {
   const first = json[at]
   if (first === quote) return skipString(json, at)
   if (first !== 0x7b && first !== 0x5b) return skipScalar(json, at)
+  const length = json.length
   let depth = 0
   let i = at
-  while (i < json.length) {
-    switch (json[i]!) {
-      case quote:
-        i = skipString(json, i)
-        if (i === -1) return -1
-        continue
-      case 0x7b:
-      case 0x5b:
-        depth++
-        break
-      case 0x7d:
-      case 0x5d:
-        if (--depth === 0) return i + 1
-        break
+  while (i < length) {
+    const what = meaning[json[i]!]
+    if (what === 0) {
+      i++
+    } else if (what === stringBegins) {
+      i = skipString(json, i)
+      if (i === -1) return -1
+    } else {
+      i++
+      if (what === opens) depth++
+      else if (--depth === 0) return i
     }
-    i++
   }
   return -1
 }
 
 /** Offset behind the number or literal at `at`; -1 where there is nothing like that. */
 const skipScalar = (json: Buffer, at: number): number => {
+  const length = json.length
   let i = at
-  for (; i < json.length; i++) {
+  for (; i < length; i++) {
     const byte = json[i]!
     const inScalar =
       (byte >= 0x30 && byte <= 0x39) ||
@@ -89,7 +100,61 @@ export interface Key {
   readonly bytes: Buffer | null
 }
 
-export const makeKey = (text: string): Key => ({ text, bytes: text.isWellFormed() ? Buffer.from(text) : null })
+/** The keys made last: paths are mostly constants of the code. */
+const keys = new Map<string, Key>()
+const mostKeys = 256
+
+export const makeKey = (text: string): Key => {
+  const known = keys.get(text)
+  if (known !== undefined) return known
+  const key: Key = { text, bytes: text.isWellFormed() ? Buffer.from(text) : null }
+  if (keys.size === mostKeys) keys.clear()
+  keys.set(text, key)
+  return key
+}
+
+/** A member's value as it stands last in an object, and whether the object has its key more than once. */
+export interface FoundMember {
+  readonly start: number
+  readonly end: number
+  readonly repeated: boolean
+}
+
+/** The member `key` of the object that is the whole document; `null` where there is none, or no such document. */
+export const findMember = (json: Buffer, key: Key): FoundMember | null => {
+  let at = skipSpace(json, 0)
+  if (json[at] !== 0x7b) return null
+  at = skipSpace(json, at + 1)
+  if (json[at] === 0x7d) return null
+  let start = -1
+  let end = -1
+  let repeated = false
+  for (;;) {
+    if (json[at] !== quote) return null
+    const keyEnd = skipString(json, at)
+    if (keyEnd === -1) return null
+    const value = behindColon(json, keyEnd)
+    if (value === -1) return null
+    const valueEnd = skipValue(json, value)
+    if (valueEnd === -1) return null
+    if (keyEquals(json, at + 1, keyEnd - 1, key)) {
+      repeated = end !== -1
+      start = value
+      end = valueEnd
+    }
+    at = skipSpace(json, valueEnd)
+    if (json[at] === 0x2c) at = skipSpace(json, at + 1)
+    else if (json[at] === 0x7d && skipSpace(json, at + 1) === json.length) break
+    else return null
+  }
+  return end === -1 ? null : { start, end, repeated }
+}
+
+/** Where the value begins behind a key that ends at `at`, or -1. */
+export const behindColon = (json: Buffer, at: number): number => {
+  const found = skipSpace(json, at)
+  return json[found] === 0x3a ? skipSpace(json, found + 1) : -1
+}
 
 /** Whether the key between the quotes, from `start` to `end`, is `key` once unescaped. */
 export const keyEquals = (json: Buffer, start: number, end: number, key: Key): boolean => {

@@ -1,4 +1,14 @@
-import { type Key, keyEquals, makeKey, readString, skipSpace, skipString, skipValue } from "./JsonScan.ts"
+import {
+  behindColon,
+  findMember,
+  type Key,
+  keyEquals,
+  makeKey,
+  readString,
+  skipSpace,
+  skipString,
+  skipValue
+} from "./JsonScan.ts"
 
 /**
  * Reading and editing values inside raw JSON, every other byte left as it is: white space, key order, number text,
@@ -52,7 +62,12 @@ export interface Insert {
 }
 
 /** The span of the value at `path`, or `null` where there is none. */
-export const locate = (json: Buffer, path: JsonPath): Span | null => locateAll(json, [path])[0]!
+export const locate = (json: Buffer, path: JsonPath): Span | null => {
+  const step = path[0]
+  if (path.length !== 1 || typeof step !== "string") return locateAll(json, [path])[0]!
+  const found = findMember(json, makeKey(step))
+  return found === null ? null : { start: found.start, end: found.end }
+}
 
 /** The spans of the values at several paths, found in one pass. */
 export const locateAll = (json: Buffer, paths: ReadonlyArray<JsonPath>): ReadonlyArray<Span | null> => {
@@ -97,6 +112,10 @@ export const elements = (json: Buffer, span?: Span): ReadonlyArray<Span> | null 
  */
 export const edit = (json: Buffer, edits: ReadonlyArray<Edit>): Buffer | null => {
   if (edits.length === 0) return json
+  if (edits.length === 1) {
+    const quick = replaceMember(json, edits[0]!)
+    if (quick !== undefined) return quick
+  }
   const root = new Node()
   const checks: Array<() => boolean> = []
   for (const change of edits) {
@@ -107,6 +126,18 @@ export const edit = (json: Buffer, edits: ReadonlyArray<Edit>): Buffer | null =>
   const splices: Array<Splice> = []
   if (!walk(json, root, splices)) return null
   return checks.every((check) => check()) ? applySplices(json, splices) : null
+}
+
+/** The commonest edit, without the tree: a member of the root gets another value. `undefined` for any other. */
+const replaceMember = (
+  json: Buffer,
+  { op, path, raw }: Edit & { readonly raw?: string | Buffer }
+): Buffer | null | undefined => {
+  const step = path[0]
+  if (op !== "replace" || path.length !== 1 || typeof step !== "string" || raw === undefined) return undefined
+  const found = findMember(json, makeKey(step))
+  if (found === null) return null
+  return found.repeated ? undefined : applySplices(json, [{ start: found.start, end: found.end, raw: toBuffer(raw) }])
 }
 
 /** The document with the value at `path` replaced by the JSON text `raw`; see `edit`. */
@@ -126,7 +157,6 @@ export const remove = (json: Buffer, path: JsonPath): Buffer | null => edit(json
 
 const quote = 0x22
 const comma = 0x2c
-const colon = 0x3a
 const bracket = 0x5b
 const brace = 0x7b
 /** Both closing brackets are the opening one and two. */
@@ -304,12 +334,6 @@ const beginItem = (json: Buffer, level: Level, at: number): number => {
   return behindColon(json, end)
 }
 
-/** Where the value begins behind a key that ends at `at`, or -1. */
-const behindColon = (json: Buffer, at: number): number => {
-  const found = skipSpace(json, at)
-  return json[found] === colon ? skipSpace(json, found + 1) : -1
-}
-
 /** Adds to `splices` what takes members or elements out of a container, and what puts new ones in. */
 const reshape = (level: Level, splices: Array<Splice> | null): void => {
   const { node, items } = level
@@ -379,16 +403,23 @@ const slotOf = (insert: Insert, count: number): number => {
 const applySplices = (json: Buffer, splices: Array<Splice>): Buffer | null => {
   // Sorting is stable, so texts put in at one place keep their order; they come before what is taken out there.
   splices.sort((a, b) => a.start - b.start || a.end - b.end)
-  const pieces: Array<Buffer> = []
   let from = 0
+  let length = json.length
   for (const { start, end, raw } of splices) {
     if (start < from) return null
-    if (start > from) pieces.push(json.subarray(from, start))
-    if (raw !== null) pieces.push(raw)
+    length += (raw?.length ?? 0) - (end - start)
     from = end
   }
-  if (from < json.length) pieces.push(json.subarray(from))
-  return Buffer.concat(pieces)
+  const result = Buffer.allocUnsafe(length)
+  let at = 0
+  from = 0
+  for (const { start, end, raw } of splices) {
+    at += json.copy(result, at, from, start)
+    if (raw !== null) at += raw.copy(result, at)
+    from = end
+  }
+  json.copy(result, at, from)
+  return result
 }
 
 /** Steps through the items of a container. `read` answers where the item at an offset ends, or -1. */

@@ -100,27 +100,31 @@ export class SseDecoder {
       at = this.resume(chunk, text, out)
       if (at === -1) return
     }
-    this.nextLineFeed = -1
-    this.nextCarriageReturn = -1
+    let lf = -1
+    let cr = -1
     while (at < text.length) {
-      if (this.nextLineFeed < at) this.nextLineFeed = positionOf(text, "\n", at)
-      if (this.nextCarriageReturn < at) this.nextCarriageReturn = positionOf(text, "\r", at)
-      const end = this.nextLineFeed
+      if (lf < at) lf = positionOf(text, "\n", at)
+      if (cr < at) cr = positionOf(text, "\r", at)
       if (
-        text.charCodeAt(end + 1) === lineFeed &&
+        text.charCodeAt(lf + 1) === lineFeed &&
         isData(text, at) &&
         text.charCodeAt(at + 4) === colon &&
-        this.nextCarriageReturn >= end &&
-        end + 2 - at <= max
+        cr >= lf &&
+        lf + 2 - at <= max
       ) {
+        // What nearly every event of nearly every stream is: one `data:` line.
         const value = text.charCodeAt(at + 5) === space ? at + 6 : at + 5
-        out.push(new Frame(chunk, at, end + 2, "event", "", value, end, 1))
+        out.push(new Frame(chunk, at, lf + 2, "event", "", value, lf, 1))
         this.first = false
-        at = end + 2
+        at = lf + 2
         continue
       }
+      this.nextLineFeed = lf
+      this.nextCarriageReturn = cr
       const frame = this.read(chunk, text, at, false)
       if (frame === undefined) break
+      lf = this.nextLineFeed
+      cr = this.nextCarriageReturn
       this.close(frame, out)
       at = frame.end
     }
@@ -325,10 +329,7 @@ export class SseDecoder {
   private readAll(source: Buffer, length: number): Frame | undefined {
     this.nextLineFeed = -1
     this.nextCarriageReturn = -1
-    const frame = this.read(source, source.toString("latin1", 0, length), 0, true)
-    this.nextLineFeed = -1
-    this.nextCarriageReturn = -1
-    return frame
+    return this.read(source, source.toString("latin1", 0, length), 0, true)
   }
 
   /**

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "vitest"
-import type { Frame } from "../../src/wire/Frame.ts"
+import { type Frame, whole } from "../../src/wire/Frame.ts"
 import { SseDecoder } from "../../src/wire/SseDecoder.ts"
 
 const only = (stream: string): Frame => {
@@ -14,7 +14,8 @@ describe("Frame.withData", () => {
     ["one line", "id: 1\ndata:x\r\n\r\n", "y", "id: 1\ndata:y\r\n\r\n"],
     ["several lines", "data: a\ndata: b\nid: 2\n\n", "{\n}", "data: {\ndata: }\nid: 2\n\n"],
     ["new lines in what was one line", "data: a\n\n", "{\n}", "data: {\ndata: }\n\n"],
-    ["a data line without a colon", "data\n\n", "x", "data: x\n\n"]
+    ["a data line without a colon", "data\n\n", "x", "data: x\n\n"],
+    ["several lines where there was no colon", "data\nid: 1\n\n", "x\ny", "data: x\ndata: y\nid: 1\n\n"]
   ]
   for (const [name, stream, data, expected] of table) {
     it(`changes nothing but the data: ${name}`, () => {
@@ -24,4 +25,11 @@ describe("Frame.withData", () => {
       assert.strictEqual(only(expected).data, data)
     })
   }
+})
+
+describe("a body", () => {
+  it("keeps the new lines of its data as they are", () => {
+    const body = whole("body", Buffer.from("{}"))
+    assert.strictEqual(body.withData(Buffer.from("{\n\xff}\n", "latin1")).bytes.toString("latin1"), "{\n\xff}\n")
+  })
 })
