@@ -61,6 +61,8 @@ const endTimeout = 5_000
 export class Child {
   readonly name: string
   port = 0
+  /** How many calls it has served. */
+  calls = 0
   private readonly process: ChildProcess
   private readonly asker: Asker
   /** The last of what it printed: it explains a failure. */

@@ -82,8 +82,9 @@ export const measureCpu = async (
   stream: boolean
 ): Promise<Array<CpuResult>> => {
   const what = stream ? "CPU per stream" : "CPU per JSON call"
-  const run = ({ contender, child }: Running, count: number): Promise<RunOutput> =>
-    load
+  const run = ({ contender, child }: Running, count: number): Promise<RunOutput> => {
+    child.calls += count
+    return load
       .ask<RunOutput>("run", {
         port: child.port,
         path: contender.path,
@@ -93,6 +94,7 @@ export const measureCpu = async (
         count
       } satisfies RunInput)
       .catch(explain(child))
+  }
   const results = field.map(({ contender }) => ({
     name: contender.name,
     rounds: [] as Array<number>,
@@ -154,8 +156,10 @@ export const measureFirstByte = async (
   const blocks = Math.max(options.rounds, Math.ceil(options.samples / perBlock))
   const samples = field.map(() => ({ head: [] as Array<number>, body: [] as Array<number> }))
   const rounds = field.map((): Array<number> => [])
-  const sample = (running: Running, count: number) =>
-    load
+  const sample = (running: Running, count: number) => {
+    // The load generator makes one more call, which it does not count.
+    running.child.calls += count + 1
+    return load
       .ask<SampleOutput>("sample", {
         port: running.child.port,
         path: running.contender.path,
@@ -165,6 +169,7 @@ export const measureFirstByte = async (
         pause: 2
       } satisfies SampleInput)
       .catch(explain(running.child))
+  }
   progress("time to first byte: warming up")
   for (const running of field) await sample(running, 100)
   let roundStart = 0
@@ -194,6 +199,21 @@ export const measureFirstByte = async (
       headP50: median(head)
     }
   })
+}
+
+/**
+ * How many interceptions a gateway's management API counts, or why it could not say: a recorder that records nothing
+ * would look fast.
+ */
+export const recorded = async (child: Child): Promise<number | string> => {
+  try {
+    const response = await fetch(`http://127.0.0.1:${child.port}/api/usage?by=model`)
+    if (!response.ok) return `/api/usage answered ${response.status}`
+    const { usage } = (await response.json()) as { usage: ReadonlyArray<{ interceptions: number }> }
+    return usage.reduce((sum, { interceptions }) => sum + interceptions, 0)
+  } catch (error) {
+    return String(error)
+  }
 }
 
 /** Memory of a process of its own, which has served a few calls before anything is counted. */

@@ -12,6 +12,7 @@ export interface Options {
   readonly rounds: number
   /** Streams of each contender in a round; JSON calls are as many. */
   readonly streams: number
+  /** Calls of each contender before anything is measured: Effect's code is optimised later than Node's own. */
   readonly warmUp: number
   /** Milliseconds between two writes of the upstream's streams. */
   readonly pace: number
@@ -99,7 +100,7 @@ export const readOptions = (args: ReadonlyArray<string>): Options | null => {
     recordings: choose("recorder", values.recorder, recordings),
     rounds: integer("rounds", values.rounds, quick ? 3 : 5),
     streams,
-    warmUp: Math.min(streams, quick ? 600 : 1500),
+    warmUp: quick ? 1000 : 4000,
     pace: values.pace === undefined ? 0 : integer("pace", values.pace, 0),
     samples: integer("samples", values.samples, quick ? 300 : 1000),
     idle: integer("idle", values.idle, quick ? 500 : 1000),

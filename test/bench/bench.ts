@@ -10,7 +10,15 @@ import { cpus, tmpdir } from "node:os"
 import { join } from "node:path"
 import { Child, findCores, fileOf, killAll, stepAside } from "./Child.ts"
 import { floor, type Ground, gateway } from "./Contender.ts"
-import { type Field, measureCpu, measureFirstByte, measureMemory, type MemoryResult, type Running } from "./Measure.ts"
+import {
+  type Field,
+  measureCpu,
+  measureFirstByte,
+  measureMemory,
+  type MemoryResult,
+  type Running,
+  recorded
+} from "./Measure.ts"
 import { type Options, type Recording, readOptions, usage } from "./Options.ts"
 import { reportCpu, reportFirstByte, reportMemory, type Target } from "./Report.ts"
 
@@ -80,7 +88,14 @@ const bench = async (options: Options, directory: string): Promise<object> => {
       raw["firstByte"] = results
       print(reportFirstByte(results, target({ none: 0.35, sqlite: 0.7 })))
     }
-    for (const { child } of running) await child.end()
+    for (const { contender, child } of running) {
+      if (contender.recording === "sqlite") {
+        const found = await recorded(child)
+        const shown = typeof found === "number" ? `${found} of ${child.calls} calls recorded` : `records: ${found}`
+        print(`${found === child.calls ? "✓" : "✗"} ${contender.name}: ${shown}`)
+      }
+      await child.end()
+    }
   }
 
   if (options.figures.has("memory")) {
