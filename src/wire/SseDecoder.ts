@@ -105,18 +105,24 @@ export class SseDecoder {
     while (at < text.length) {
       if (lf < at) lf = positionOf(text, "\n", at)
       if (cr < at) cr = positionOf(text, "\r", at)
+      // What nearly every event of nearly every stream is: one `data:` line, with or without an `event:` line before it.
+      let dataLine = at
+      let end = lf
+      if (isEvent(text, at) && text.charCodeAt(at + 5) === colon) {
+        dataLine = lf + 1
+        end = positionOf(text, "\n", dataLine)
+      }
       if (
-        text.charCodeAt(lf + 1) === lineFeed &&
-        isData(text, at) &&
-        text.charCodeAt(at + 4) === colon &&
-        cr >= lf &&
-        lf + 2 - at <= max
+        text.charCodeAt(end + 1) === lineFeed &&
+        isData(text, dataLine) &&
+        text.charCodeAt(dataLine + 4) === colon &&
+        cr >= end &&
+        end + 2 - at <= max
       ) {
-        // What nearly every event of nearly every stream is: one `data:` line.
-        const value = text.charCodeAt(at + 5) === space ? at + 6 : at + 5
-        out.push(new Frame(chunk, at, lf + 2, "event", "", value, lf, 1))
+        const event = dataLine === at ? "" : this.name(chunk, text, valueAt(text, at + 6), lf)
+        out.push(new Frame(chunk, at, end + 2, "event", event, valueAt(text, dataLine + 5), end, 1))
         this.first = false
-        at = lf + 2
+        at = end + 2
         continue
       }
       this.nextLineFeed = lf
@@ -421,9 +427,12 @@ const positionOf = (text: string, what: string, from: number): number => {
   return found === -1 ? text.length : found
 }
 
+/** The offset behind the one space that may stand at `at`. */
+const valueAt = (text: string, at: number): number => (text.charCodeAt(at) === space ? at + 1 : at)
+
 /** Where the value of a field begins whose name ends at `at`; -1 where the name goes on. */
 const valueStart = (text: string, at: number, end: number): number => {
   if (at === end) return end
   if (text.charCodeAt(at) !== colon) return -1
-  return at + 1 < end && text.charCodeAt(at + 1) === space ? at + 2 : at + 1
+  return valueAt(text, at + 1)
 }

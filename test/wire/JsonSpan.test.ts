@@ -12,7 +12,7 @@ import {
   replace,
   set
 } from "../../src/wire/JsonSpan.ts"
-import { Random } from "./random.ts"
+import { Random } from "./Random.ts"
 
 type Json = null | boolean | number | string | Array<Json> | { [key: string]: Json }
 
