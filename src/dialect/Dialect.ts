@@ -100,7 +100,8 @@ export interface AnswerWriter {
 
 /** One wire protocol. */
 export interface Dialect {
-  readonly name: DialectName
+  /** `null` for inference in a protocol that is passed through. */
+  readonly name: DialectName | null
   /** Names of SSE events that end an answer; empty where the end has no name of its own. */
   readonly terminalEvents: ReadonlySet<string>
   /** Reads a request: everything it judges is in `BadRequest`, the rest is the upstream's business. */

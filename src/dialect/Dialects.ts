@@ -1,7 +1,14 @@
 import type { Dialect, DialectName } from "./Dialect.ts"
 import { openAiChat } from "./openai-chat/OpenAiChat.ts"
+import { passThrough } from "./pass-through/PassThrough.ts"
 
-/** The dialects there are, by name. */
-export const dialects: { readonly [name in DialectName]?: Dialect } = {
+const dialects: { readonly [name in DialectName]?: Dialect } = {
   "openai-chat": openAiChat
+}
+
+/** The dialect of a name; without one, that of inference which is passed through. */
+export const dialectOf = (name: DialectName | null): Dialect => {
+  const dialect = name === null ? passThrough : dialects[name]
+  if (dialect === undefined) throw new Error(`the dialect ${name} is not built yet`)
+  return dialect
 }

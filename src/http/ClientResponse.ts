@@ -47,15 +47,17 @@ export const breakOff = (response: ServerResponse): void => {
 /** An answer that is there already goes out in one piece. */
 const sendWhole = (response: ServerResponse, answer: Answer, length: number): Effect.Effect<void> =>
   Stream.runCollect(answer.frames).pipe(
-    Effect.map((frames) => {
-      response.writeHead(answer.head.status, {
-        ...(answer.head.headers as { [name: string]: string | Array<string> }),
-        "content-length": length
-      })
-      response.end(frames.length === 1 ? frames[0]!.bytes : Buffer.concat(frames.map((frame) => frame.bytes)))
-    }),
+    Effect.flatMap((frames) => Effect.sync(() => writeWhole(response, answer, frames, length))),
     Effect.catch(() => Effect.sync(() => breakOff(response)))
   )
+
+const writeWhole = (response: ServerResponse, answer: Answer, frames: ReadonlyArray<Frame>, length: number): void => {
+  response.writeHead(answer.head.status, {
+    ...(answer.head.headers as { [name: string]: string | Array<string> }),
+    "content-length": length
+  })
+  response.end(frames.length === 1 ? frames[0]!.bytes : Buffer.concat(frames.map((frame) => frame.bytes)))
+}
 
 /** How many times an interval is divided for looking whether something was written. */
 const looks = 8

@@ -5,7 +5,9 @@ import type { Credential, CredentialUse, HeaderMap } from "../upstream/Upstream.
 
 /** One client call, as whoever took it in hands it to the engine. */
 export interface InboundRequest {
-  readonly dialect: DialectName
+  /** `null` for inference that is passed through. */
+  readonly dialect: DialectName | null
+  readonly method: string
   /** The provider that the path names; `null` on the unified routes, where the model decides. */
   readonly provider: string | null
   /** The path behind the provider's name, such as `/v1/chat/completions`. */

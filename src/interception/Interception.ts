@@ -1,7 +1,7 @@
 import { Context, Duration, Effect, Layer, Pull, Scope, Stream } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import type { BadRequest, Dialect, RequestView, TransportName } from "../dialect/Dialect.ts"
-import { dialects } from "../dialect/Dialects.ts"
+import { dialectOf } from "../dialect/Dialects.ts"
 import { isObject } from "../dialect/Json.ts"
 import { type GatewayError, gatewayError } from "../dialect/GatewayError.ts"
 import { Recorder } from "../recorder/Recorder.ts"
@@ -10,7 +10,6 @@ import {
   type ChunkQueue,
   type FailedTurn,
   IdleTimers,
-  Malformed,
   maskBytes,
   maskText,
   type OpenedTurn,
@@ -20,7 +19,7 @@ import {
   UpstreamError
 } from "../upstream/Upstream.ts"
 import { type Frame, whole } from "../wire/Frame.ts"
-import { Answering, clientError } from "./Answering.ts"
+import { Answering, clientError, readAll } from "./Answering.ts"
 import { type Head, type InboundRequest, type Refused, refusal } from "./InboundRequest.ts"
 import { Observer } from "./Observer.ts"
 import { recordError, Settlement, type TurnProgress } from "./Settlement.ts"
@@ -108,7 +107,7 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
       actor: request.actor(use ?? { kind: "none", hint: null }),
       provider: route?.provider.name ?? request.provider,
       providerType: route?.provider.type ?? null,
-      requestedModel: asked?.model ?? null,
+      requestedModel: asked === null || asked.model === "" ? null : asked.model,
       servedModel: null,
       dialect: request.dialect,
       transport: null,
@@ -163,8 +162,7 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
   }
 
   const open = Effect.fnUntraced(function* (request: InboundRequest) {
-    const dialect = dialects[request.dialect]
-    if (dialect === undefined) return yield* Effect.die(new Error(`no dialect ${request.dialect}`))
+    const dialect = dialectOf(request.dialect)
 
     // read ▸ route
     const asked = dialect.view(request.body)
@@ -220,7 +218,7 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
     const opened = yield* upstream
       .open({
         provider: route.provider.name,
-        method: "POST",
+        method: request.method,
         path: request.path,
         query: request.query,
         headers: request.headers,
@@ -249,7 +247,11 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
       opened,
       scope: turnScope,
       provider: route.provider.name,
-      decode: decode(opened.transport, settings.limits.event_bytes, dialect.terminalEvents),
+      decode: decode(
+        opened.transport,
+        readable(dialect, opened) ? settings.limits.event_bytes : 0,
+        dialect.terminalEvents
+      ),
       reader: dialect.turn({ asked }),
       writer: dialect.answer({ asked, model: renamed ? asked.model : null, usageAdded }),
       now
@@ -266,7 +268,7 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
   return Interception.of({
     open,
     reject: (request, error) => {
-      const dialect = dialects[request.dialect]!
+      const dialect = dialectOf(request.dialect)
       const named = request.provider === null ? null : upstream.named(request.provider, request.dialect)
       const route = named === null || "_tag" in named ? null : named
       return reject(dialect, settlementOf(request, route, null), error)
@@ -314,6 +316,10 @@ const headOf = (settlement: Settlement, opened: OpenedTurn, model: string | null
   if (model !== null && headers["openai-model"] !== undefined) headers["openai-model"] = model
   return { status: opened.status, headers }
 }
+
+/** Whether a body is worth holding to be read: what is passed through may be sound or pictures. */
+const readable = (dialect: Dialect, opened: OpenedTurn): boolean =>
+  dialect.name !== null || opened.transport !== "json" || /json/i.test(String(opened.headers["content-type"] ?? ""))
 
 const streamedAnswer = (id: string, head: Head, answering: Answering): Answer => ({
   id,
@@ -390,25 +396,3 @@ const errorOf = (body: Frame): { readonly code: string | null; readonly message:
   }
   return { code: field("code") ?? field("type"), message: field("message") }
 }
-
-const readAll = Effect.fnUntraced(function* (body: ChunkQueue<UpstreamError>, limit: number, provider: string) {
-  const chunks: Array<Buffer> = []
-  let size = 0
-  let open = true
-  while (open) {
-    const more = yield* body.pull.pipe(Pull.catchDone(() => Effect.succeed(null)))
-    if (more === null) {
-      open = false
-      continue
-    }
-    for (const chunk of more) {
-      chunks.push(chunk)
-      size += chunk.length
-    }
-    if (size > limit) {
-      const reason = new Malformed({ detail: "its error body is larger than limits.event_bytes" })
-      return yield* new UpstreamError({ provider, reason })
-    }
-  }
-  return Buffer.concat(chunks)
-})

@@ -41,7 +41,7 @@ export class Routing {
   }
 
   /** The provider of a model, on the routes that name none. */
-  forModel(model: string, dialect: DialectName): Route | NoRoute {
+  forModel(model: string, dialect: DialectName | null): Route | NoRoute {
     const target = this.aliases.get(model) ?? model
     const slash = target.indexOf("/")
     const prefixed = slash > 0 ? this.providers.get(target.slice(0, slash)) : undefined
@@ -71,8 +71,8 @@ export class Routing {
 const supports = (provider: ProviderInfo, dialect: DialectName | null): boolean =>
   dialect === null || provider.dialects.includes(dialect)
 
-const route = (provider: ProviderInfo, model: string, dialect: DialectName): Route | NoRoute =>
-  supports(provider, dialect) ? { provider, model } : unsupported(provider, dialect)
+const route = (provider: ProviderInfo, model: string, dialect: DialectName | null): Route | NoRoute =>
+  supports(provider, dialect) ? { provider, model } : unsupported(provider, dialect!)
 
 const unsupported = (provider: ProviderInfo, dialect: DialectName): NoRoute => ({
   _tag: "NoRoute",

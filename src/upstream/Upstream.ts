@@ -80,7 +80,7 @@ export class Upstream extends Context.Service<
     /** The provider of this name, for the routes that name one. */
     readonly named: (provider: string, dialect: DialectName | null) => Route | NoRoute
     /** The provider of a model, for the unified routes: an alias, `provider/model`, or a known name. */
-    readonly forModel: (model: string, dialect: DialectName) => Route | NoRoute
+    readonly forModel: (model: string, dialect: DialectName | null) => Route | NoRoute
     /** Whose credential a call to a provider is made with. */
     readonly credential: (provider: string, client: Credential | null) => CredentialUse
     /**

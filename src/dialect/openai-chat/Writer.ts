@@ -39,7 +39,7 @@ export class ChatWriter implements AnswerWriter {
   }
 
   fail(error: GatewayError, transport: TransportName, out: Array<Frame>): void {
-    if (transport === "sse") out.push(sse("", errorBody(error), true))
+    if (transport === "sse") out.push(errorEvent(error))
   }
 }
 
@@ -62,3 +62,6 @@ export const errorBody = (error: GatewayError): string =>
   JSON.stringify({
     error: { message: error.message, type: openAiErrorType(error.status), param: error.param, code: error.code }
   })
+
+/** The same as an event of a stream, which it ends. */
+export const errorEvent = (error: GatewayError): Frame => sse("", errorBody(error), true)

@@ -1,0 +1,62 @@
+import { Effect, Layer } from "effect"
+import { Actors } from "./access/Actors.ts"
+import type { SluiceConfig, SluiceConfigInput } from "./config/Config.ts"
+import type { ConfigError } from "./config/ConfigError.ts"
+import { make as makeConfig } from "./config/Load.ts"
+import { Settings } from "./config/Settings.ts"
+import { storeOf } from "./config/Store.ts"
+import { Lifecycle } from "./http/Lifecycle.ts"
+import * as Routes from "./http/Routes.ts"
+import { Interception } from "./interception/Interception.ts"
+import { Recorder } from "./recorder/Recorder.ts"
+import type { RecorderError } from "./recorder/RecorderError.ts"
+import { IdleTimers } from "./upstream/IdleTimers.ts"
+import * as Providers from "./upstream/Providers.ts"
+import type { Upstream } from "./upstream/Upstream.ts"
+
+/** Every service of the gateway. */
+export type Services = Settings | Lifecycle | Interception | Upstream | IdleTimers | Actors
+
+/**
+ * The gateway without an HTTP server: every service but the recorder, which the host chooses.
+ *
+ * @param input a config as in `sluice.yaml`; what is left out has the same defaults
+ *
+ * @example
+ * ```ts
+ * const gateway = layer({ providers: { openai: Provider.openai({ apiKey }) } })
+ * const app = HttpRouter.serve(Layer.mergeAll(routes, myRoutes)).pipe(
+ *   Layer.provide(gateway),
+ *   Layer.provide(Recorder.layerSqlite({ filename: "./calls.db" }))
+ * )
+ * ```
+ */
+export const layer = (input: SluiceConfigInput = {}): Layer.Layer<Services, ConfigError, Recorder> =>
+  Layer.unwrap(Effect.map(makeConfig(input), layerOf))
+
+/** The same for a config that was read already. */
+export const layerOf = (config: SluiceConfig): Layer.Layer<Services, never, Recorder> =>
+  Interception.layer(config).pipe(
+    Layer.provideMerge(Providers.layer(config)),
+    Layer.provideMerge(Layer.mergeAll(IdleTimers.layer, Lifecycle.layer, Actors.layer, Layer.succeed(Settings, config)))
+  )
+
+/**
+ * The routes that clients call, for an `HttpRouter` on Node's HTTP server: below each provider's name, and below `/v1`.
+ */
+export const routes = Routes.layer
+
+/** The recorder that a config names in `recorder.url`. */
+export const recorderOf = (config: SluiceConfig): Layer.Layer<Recorder, RecorderError> => {
+  const store = storeOf(config.recorder.url)
+  if (store === undefined || store.kind === "memory") return Recorder.layerMemory
+  if (store.kind === "none") return Recorder.layerNone
+  return Recorder.layerSqlite({
+    filename: store.path,
+    spool: config.recorder.spool,
+    commitTimeout: config.recorder.commit_timeout,
+    onFailure: config.recorder.on_failure,
+    sync: config.recorder.sync,
+    content: config.recorder.content
+  })
+}

@@ -1,0 +1,46 @@
+import { Effect, Stream } from "effect"
+import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
+import type { GatewayError } from "../dialect/GatewayError.ts"
+import { clientError, readAll } from "../interception/Answering.ts"
+import type { Answer } from "../interception/Interception.ts"
+import { maskBytes, type OpenedTurn, type TurnRequest, type Upstream } from "../upstream/Upstream.ts"
+import { Frame, whole } from "../wire/Frame.ts"
+
+/** Why a relayed call has no answer to relay. */
+interface NoAnswer {
+  readonly error: GatewayError
+}
+
+/**
+ * Opens a call whose answer is relayed unread. Only an error's body is held, up to `limit` bytes, to take echoed
+ * credentials out of it.
+ */
+export const openRelay = Effect.fnUntraced(function* (
+  upstream: Upstream["Service"],
+  limit: number,
+  request: TurnRequest
+) {
+  const opened = yield* upstream
+    .open(request)
+    .pipe(Effect.mapError(({ error }): NoAnswer => ({ error: clientError(error) })))
+  if (opened.status < 400) return answerOf(opened, null, Stream.fromPull(Effect.succeed(chunks(opened))))
+  const body = yield* readAll(opened.body, limit, request.provider).pipe(
+    Effect.mapError((error): NoAnswer => ({ error: clientError(error) }))
+  )
+  const frame = whole("body", maskBytes(body, opened.secrets))
+  return answerOf(opened, request.method === "HEAD" ? null : frame.length, Stream.make(frame))
+})
+
+const answerOf = (opened: OpenedTurn, length: number | null, frames: Answer["frames"]): Answer => ({
+  id: uuidV7Unsafe(),
+  head: { status: opened.status, headers: opened.headers },
+  transport: opened.transport,
+  length,
+  frames,
+  keepAlive: () => null
+})
+
+const chunks = (opened: OpenedTurn) =>
+  Effect.map(opened.body.pull, (all) => all.map(part) as unknown as readonly [Frame, ...Array<Frame>])
+
+const part = (chunk: Buffer): Frame => new Frame(chunk, 0, chunk.length, "part", "", 0, chunk.length, 1)

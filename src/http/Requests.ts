@@ -1,0 +1,72 @@
+import type { IncomingMessage, ServerResponse } from "node:http"
+import { type GatewayError, gatewayError } from "../dialect/GatewayError.ts"
+import { errorBody } from "../dialect/openai-chat/Writer.ts"
+import type { Refused } from "../interception/InboundRequest.ts"
+
+/** A path and its query, as the client wrote them. */
+export interface Address {
+  readonly path: string
+  /** With its question mark, or empty. */
+  readonly query: string
+}
+
+/** Takes a request target apart; one in absolute form (RFC 9112, section 3.2.2) loses its origin. */
+export const addressOf = (target: string): Address => {
+  const local = target.startsWith("/") ? target : target.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i, "")
+  const mark = local.indexOf("?")
+  const path = mark === -1 ? local : local.slice(0, mark)
+  return { path: path === "" ? "/" : path, query: mark === -1 ? "" : local.slice(mark) }
+}
+
+/** Answers with an error in the form of its dialect. */
+export const sendRefusal = (
+  response: ServerResponse,
+  refused: Refused,
+  headers: { readonly [name: string]: string } = {}
+): void => {
+  sendJson(response, refused.status, refused.body, {
+    ...refused.headers,
+    ...headers,
+    "x-sluice-interception-id": refused.interceptionId
+  })
+}
+
+/**
+ * Answers a call that no dialect owns, in the form most clients read.
+ *
+ * @param id stands in the head as the request's id
+ */
+export const sendError = (
+  response: ServerResponse,
+  error: GatewayError,
+  id: string,
+  headers: { readonly [name: string]: string } = {}
+): void => {
+  sendJson(response, error.status, errorBody(error), {
+    "x-request-id": id,
+    ...(error.retryAfter === null ? {} : { "retry-after": String(error.retryAfter) }),
+    ...headers
+  })
+}
+
+const sendJson = (
+  response: ServerResponse,
+  status: number,
+  body: string,
+  headers: { readonly [name: string]: string }
+): void => {
+  if (response.headersSent || response.destroyed) return
+  response.writeHead(status, {
+    "content-type": "application/json",
+    ...headers,
+    "content-length": Buffer.byteLength(body)
+  })
+  response.end(response.req.method === "HEAD" ? undefined : body)
+}
+
+/** What a client is told that calls while the service stops. */
+export const shuttingDown = gatewayError(503, "shutting_down", "The gateway is shutting down.", { retryAfter: 1 })
+
+/** The refusal of a method that a route does not have. */
+export const methodNotAllowed = (request: IncomingMessage, allowed: ReadonlyArray<string>): GatewayError =>
+  gatewayError(405, "method_not_allowed", `${request.method} is not allowed here; allowed: ${allowed.join(", ")}.`)

@@ -1,0 +1,199 @@
+import type { IncomingMessage, ServerResponse } from "node:http"
+import { NodeHttpServerRequest } from "@effect/platform-node"
+import { Duration, Effect } from "effect"
+import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
+import { HttpRouter, type HttpServerRequest, HttpServerResponse } from "effect/http"
+import { Actors } from "../access/Actors.ts"
+import { Settings } from "../config/Settings.ts"
+import { type GatewayError, gatewayError } from "../dialect/GatewayError.ts"
+import type { InboundRequest } from "../interception/InboundRequest.ts"
+import { Interception } from "../interception/Interception.ts"
+import { credentialOf } from "../upstream/Credential.ts"
+import { IdleTimers, Upstream } from "../upstream/Upstream.ts"
+import { readBody } from "./ClientRequest.ts"
+import { breakOff, send } from "./ClientResponse.ts"
+import { Lifecycle } from "./Lifecycle.ts"
+import { targetOf } from "./Paths.ts"
+import { openRelay } from "./Relay.ts"
+import { addressOf, methodNotAllowed, sendError, sendRefusal, shuttingDown } from "./Requests.ts"
+
+/** What Effect's server is handed once the answer was written on Node's own response: it leaves that alone then. */
+const answered = HttpServerResponse.empty()
+
+/** A call on its way through the routes. */
+interface Call {
+  readonly incoming: IncomingMessage
+  readonly response: ServerResponse
+  /** The provider that the path names; `null` on the unified routes. */
+  readonly provider: string | null
+  /** The path behind the provider's name. */
+  readonly path: string
+  readonly query: string
+}
+
+/**
+ * The routes that models are called on, in both address forms (DESIGN §5): one below each provider's name, and the
+ * unified ones below `/v1`. They read and write Node's own request and response, and so need Node's HTTP server.
+ */
+export const layer = HttpRouter.use(
+  Effect.fnUntraced(function* (router) {
+    const handle = yield* makeHandler
+    for (const name of Object.keys((yield* Settings).providers)) {
+      yield* router.add("*", `/${name}/*`, (request) => handle(request, name))
+    }
+    yield* router.add("*", "/v1/*", (request) => handle(request, null))
+  })
+)
+
+const makeHandler = Effect.gen(function* () {
+  const config = yield* Settings
+  const interception = yield* Interception
+  const upstream = yield* Upstream
+  const timers = yield* IdleTimers
+  const lifecycle = yield* Lifecycle
+  const { actor } = yield* Actors
+  const limits = {
+    keepAlive: Duration.toMillis(config.limits.keep_alive),
+    write: Duration.toMillis(config.limits.write)
+  }
+
+  const inbound = (call: Call, dialect: InboundRequest["dialect"]) => {
+    const credential = credentialOf(call.incoming.headers)
+    return {
+      dialect,
+      method: call.incoming.method!,
+      provider: call.provider,
+      path: call.path,
+      query: call.query,
+      headers: call.incoming.headers,
+      credential,
+      actor: (use: Parameters<typeof actor>[1]) => actor(credential, use)
+    }
+  }
+
+  /** A call that becomes an interception. */
+  const intercept = Effect.fnUntraced(
+    function* (call: Call, dialect: InboundRequest["dialect"]) {
+      const request = inbound(call, dialect)
+      const body = yield* readBody(call.incoming, call.response, config.limits.body_bytes).pipe(
+        Effect.catch(({ error }) => Effect.flatMap(interception.reject(request, error), Effect.fail))
+      )
+      const answer = yield* interception.open({ ...request, body })
+      yield* send(call.response, answer, timers, limits)
+    },
+    (effect, call) => Effect.catch(effect, (refused) => Effect.sync(() => sendRefusal(call.response, refused)))
+  )
+
+  /** A call of an intercepted route that is refused for its method. */
+  const rejectMethod = (call: Call, dialect: InboundRequest["dialect"]) =>
+    Effect.map(interception.reject(inbound(call, dialect), methodNotAllowed(call.incoming, ["POST"])), (refused) =>
+      sendRefusal(call.response, refused, { allow: "POST" })
+    )
+
+  /** A call that is passed through and leaves no record: nothing is inferred. */
+  const relay = Effect.fnUntraced(
+    function* (call: Call, provider: string) {
+      const method = call.incoming.method!
+      const body = isRead(call.incoming)
+        ? null
+        : yield* readBody(call.incoming, call.response, config.limits.body_bytes)
+      const answer = yield* openRelay(upstream, config.limits.event_bytes, {
+        provider,
+        method,
+        path: call.path,
+        query: call.query,
+        headers: call.incoming.headers,
+        credential: credentialOf(call.incoming.headers),
+        body: body === null || body.length === 0 ? null : body
+      })
+      yield* send(call.response, answer, timers, limits)
+    },
+    (effect, call) => Effect.catch(effect, ({ error }) => refused(call, error))
+  )
+
+  const route = (call: Call) => {
+    const target = targetOf(call.path)
+    if (call.provider === null && call.path === "/v1/models" && isRead(call.incoming)) {
+      return Effect.sync(() => listModels(call, upstream.models))
+    }
+    switch (target._tag) {
+      case "Intercepted":
+        if (call.incoming.method !== "POST") return rejectMethod(call, target.dialect)
+        return intercept(call, target.dialect)
+      case "PassedThrough":
+        if (!target.methods.includes(call.incoming.method!)) {
+          return refused(call, methodNotAllowed(call.incoming, target.methods), target.methods.join(", "))
+        }
+        if (target.inference) return intercept(call, null)
+        return call.provider === null ? refused(call, namesNoProvider(call, upstream)) : relay(call, call.provider)
+      case "Unknown":
+        return refused(call, unknownRoute(call))
+    }
+  }
+
+  return (request: HttpServerRequest.HttpServerRequest, provider: string | null) =>
+    Effect.suspend(() => {
+      const incoming = NodeHttpServerRequest.toIncomingMessage(request) as IncomingMessage
+      const response = NodeHttpServerRequest.toServerResponse(request) as ServerResponse
+      const { path, query } = addressOf(incoming.url!)
+      const call: Call = {
+        incoming,
+        response,
+        provider,
+        path: provider === null ? path : path.slice(provider.length + 1),
+        query
+      }
+      if (lifecycle.phase() !== "serving") {
+        response.setHeader("connection", "close")
+        return Effect.as(refused(call, shuttingDown), answered)
+      }
+      const leave = lifecycle.enter()
+      return route(call).pipe(
+        Effect.onExit(() =>
+          Effect.sync(() => {
+            leave()
+            finish(response)
+          })
+        ),
+        Effect.as(answered)
+      )
+    })
+})
+
+/** Whatever happened, the response is over: Effect's server would write an answer of its own into an open one. */
+const finish = (response: ServerResponse): void => {
+  if (response.writableEnded || response.destroyed) return
+  if (response.headersSent) breakOff(response)
+  else sendError(response, shuttingDown, uuidV7Unsafe())
+}
+
+const isRead = (request: IncomingMessage): boolean => request.method === "GET" || request.method === "HEAD"
+
+const refused = (call: Call, error: GatewayError, allow?: string) =>
+  Effect.sync(() => refuse(call, error, allow === undefined ? {} : { allow }))
+
+const refuse = (call: Call, error: GatewayError, headers: { readonly [name: string]: string } = {}): void =>
+  sendError(call.response, error, uuidV7Unsafe(), headers)
+
+const unknownRoute = (call: Call): GatewayError =>
+  gatewayError(
+    404,
+    "unknown_route",
+    `There is no route ${call.incoming.method} ${call.path}. Sluice serves /v1/chat/completions and /v1/models, and passes through models, embeddings, files, responses, conversations and count_tokens below /<provider>/v1.`
+  )
+
+const namesNoProvider = (call: Call, upstream: Upstream["Service"]): GatewayError =>
+  gatewayError(
+    404,
+    "unknown_route",
+    `${call.path} names no model that would pick its provider. Call it below one, as in /${upstream.providers[0]?.name ?? "openai"}${call.path}.`
+  )
+
+const listModels = (call: Call, models: Upstream["Service"]["models"]): void => {
+  const body = JSON.stringify({
+    object: "list",
+    data: models.map(({ id, provider }) => ({ id, object: "model", created: 0, owned_by: provider }))
+  })
+  call.response.writeHead(200, { "content-type": "application/json", "content-length": Buffer.byteLength(body) })
+  call.response.end(call.incoming.method === "HEAD" ? undefined : body)
+}

@@ -1,0 +1,97 @@
+import { createServer, type Server } from "node:http"
+import { NodeHttpServer } from "@effect/platform-node"
+import { Duration, Effect, Layer, Schema } from "effect"
+import { HttpRouter } from "effect/http"
+import { Settings } from "../config/Settings.ts"
+import { Interception } from "../interception/Interception.ts"
+import { Lifecycle } from "./Lifecycle.ts"
+import type * as Routes from "./Routes.ts"
+
+/** The listener could not be started. */
+export class ListenError extends Schema.TaggedError<ListenError>()("ListenError", {
+  host: Schema.String,
+  port: Schema.Number,
+  cause: Schema.Defect()
+}) {
+  override get message() {
+    const code = (this.cause as NodeJS.ErrnoException | undefined)?.code
+    const place = `${this.host}:${this.port}`
+    if (code === "EADDRINUSE") return `${place} is in use. Stop what listens there, or choose another port (--port).`
+    if (code === "EACCES") return `this user may not listen on ${place}.`
+    if (code === "EADDRNOTAVAIL" || code === "ENOTFOUND") return `${this.host} is not an address of this machine.`
+    return `could not listen on ${place}: ${String(this.cause)}`
+  }
+}
+
+/** Idle client connections are kept longer than load balancers keep theirs, whose common limit is 60 seconds. */
+const keepAliveTimeout = 75_000
+
+/** Agents send long metadata headers. */
+const maxHeaderSize = 65_536
+
+/** How long connections may take to close once every call on them has ended, and calls once they were ended. */
+const grace = Duration.seconds(2)
+
+/** What the routes of the service need. */
+type RouteServices = Layer.Services<typeof Routes.layer>
+
+/**
+ * Serves routes on the address of the config until it is interrupted, then stops in order: no new calls, the running
+ * ones may finish within `limits.drain`, what still runs is ended on both sides, and connections are closed.
+ *
+ * @param onListening told the port, which the operating system chose for port 0
+ */
+export const serve = Effect.fnUntraced(function* (
+  routes: Layer.Layer<never, never, RouteServices>,
+  onListening: (port: number) => Effect.Effect<void>
+): Effect.fn.Return<void, ListenError, Exclude<RouteServices, HttpRouter.HttpRouter>> {
+  const config = yield* Settings
+  const { host, port } = config.server
+  const server = createServer({ keepAliveTimeout, maxHeaderSize, headersTimeout: 60_000 })
+  const listener = HttpRouter.serve(routes, {
+    disableLogger: true,
+    disableListenLog: true,
+    routerConfig: { maxParamLength: 4096 }
+  }).pipe(Layer.provide(NodeHttpServer.layer(() => server, { host, port, disablePreemptiveShutdown: true })))
+  yield* Effect.scoped(
+    Effect.gen(function* () {
+      yield* Layer.build(listener).pipe(Effect.mapError(({ cause }) => new ListenError({ host, port, cause })))
+      const address = server.address()
+      yield* onListening(typeof address === "object" && address !== null ? address.port : port)
+      yield* Effect.never.pipe(Effect.onInterrupt(() => stop(server, config.limits.drain)))
+    })
+  )
+})
+
+const stop = Effect.fnUntraced(function* (server: Server, drain: Duration.Duration) {
+  const lifecycle = yield* Lifecycle
+  const interception = yield* Interception
+  lifecycle.become("draining")
+  // From here on nothing connects any more, and connections close as they become idle.
+  server.close()
+  yield* Effect.logInfo(`stopping; ${lifecycle.open()} calls are open`)
+  yield* inTime(lifecycle.idle, drain)
+  lifecycle.become("closing")
+  yield* interception.shutdown
+  yield* inTime(lifecycle.idle, grace)
+  server.closeIdleConnections()
+  yield* inTime(closed(server), grace)
+  server.closeAllConnections()
+})
+
+const inTime = (effect: Effect.Effect<void>, limit: Duration.Duration) =>
+  Effect.timeoutOption(Effect.interruptible(effect), limit)
+
+/** Waits until the last connection is gone, closing those that became idle since. */
+const closed = (server: Server): Effect.Effect<void> =>
+  Effect.callback<void>((resume) => {
+    const look = () => {
+      server.closeIdleConnections()
+      server.getConnections((_error, count) => {
+        if (count === 0) resume(Effect.void)
+      })
+    }
+    const timer = setInterval(look, 20)
+    look()
+    return Effect.sync(() => clearInterval(timer))
+  }).pipe(Effect.ensuring(Effect.void))
