@@ -24,6 +24,49 @@ export interface InboundRequest {
   readonly actor: (use: CredentialUse) => string
 }
 
+const paths: { readonly [name in DialectName]: string } = {
+  "openai-chat": "/v1/chat/completions",
+  "openai-responses": "/v1/responses",
+  "anthropic-messages": "/v1/messages"
+}
+
+/**
+ * A call made in process.
+ *
+ * @example
+ * ```ts
+ * const answer = Interception.open(
+ *   inboundRequest({ provider: "sim", body: { model: "sim", messages: [{ role: "user", content: "hello" }] } })
+ * )
+ * ```
+ */
+export const inboundRequest = (options: {
+  /** What the body is written in; Chat Completions if left out. */
+  readonly dialect?: DialectName
+  /** Left out, the model picks the provider, as on the unified routes. */
+  readonly provider?: string
+  /** A value becomes JSON; text and bytes stay as they are. */
+  readonly body: Buffer | string | object
+  readonly headers?: HeaderMap
+  /** A credential of the caller's own for the provider. */
+  readonly credential?: Credential
+  /** Whose call it is; owns what is recorded of it. */
+  readonly actor?: string
+}): InboundRequest => {
+  const { body, dialect = "openai-chat" } = options
+  return {
+    dialect,
+    method: "POST",
+    provider: options.provider ?? null,
+    path: paths[dialect],
+    query: "",
+    headers: { "content-type": "application/json", ...options.headers },
+    body: Buffer.isBuffer(body) ? body : Buffer.from(typeof body === "string" ? body : JSON.stringify(body)),
+    credential: options.credential ?? null,
+    actor: () => options.actor ?? "embedded"
+  }
+}
+
 /** The head of an answer. */
 export interface Head {
   readonly status: number

@@ -1,5 +1,6 @@
-import { Clock, Deferred, type Duration, Effect, Exit, type Scope } from "effect"
+import { Clock, Context, Deferred, type Duration, Effect, Exit, Layer, type Scope } from "effect"
 import { type Exchanger, type HeaderMap, Unreachable, UpstreamError } from "../upstream/Exchange.ts"
+import { Exchangers } from "../upstream/Providers.ts"
 import { playback, type Step } from "../upstream/simulated/Playback.ts"
 
 export type { Step }
@@ -259,3 +260,27 @@ const make = Effect.fnUntraced(function* (
 
 /** Scripted upstreams. */
 export const Scripted = { make }
+
+/**
+ * A script in the place of every provider of a gateway.
+ *
+ * @example
+ * ```ts
+ * const gateway = Sluice.layer({ providers: { up: Provider.openai({ apiKey: "test" }) } }).pipe(
+ *   Layer.provideMerge(ScriptedUpstream.layer([Turn.json({ choices: [] })])),
+ *   Layer.provideMerge(Recordings.layer)
+ * )
+ * ```
+ */
+export class ScriptedUpstream extends Context.Service<ScriptedUpstream, Scripted>()("sluice/testing/ScriptedUpstream") {
+  /** Follows a script; see `Scripted.make`. The gateway has to be built on top of it. */
+  static layer(script: Parameters<typeof make>[0]): Layer.Layer<ScriptedUpstream> {
+    return Layer.effectContext(
+      Effect.map(make(script), (scripted) =>
+        Context.make(ScriptedUpstream, scripted).pipe(
+          Context.add(Exchangers, () => Effect.succeed(() => scripted.exchanger))
+        )
+      )
+    )
+  }
+}

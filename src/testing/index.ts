@@ -9,6 +9,7 @@ export {
   type Outcome,
   type ReceivedRequest,
   Scripted,
+  ScriptedUpstream,
   type Step,
   Turn
 } from "./Scripted.ts"
