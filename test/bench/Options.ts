@@ -106,6 +106,6 @@ export const readOptions = (args: ReadonlyArray<string>): Options | null => {
     idle: integer("idle", values.idle, quick ? 500 : 1000),
     profile: values.profile === undefined ? 0 : integer("profile", values.profile, 0),
     json: values.json ?? null,
-    limit: quick ? 60_000 : 300_000
+    limit: quick ? 120_000 : 300_000
   }
 }

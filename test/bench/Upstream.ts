@@ -63,11 +63,25 @@ const stream = (reply: ServerResponse, withUsage: boolean): void => {
   setImmediate(step)
 }
 
+interface Asked {
+  readonly model: string
+  readonly stream?: boolean
+  readonly stream_options?: { readonly include_usage?: boolean }
+}
+
+const read = (body: Buffer): Asked | null => {
+  try {
+    return JSON.parse(body.toString()) as Asked
+  } catch {
+    return null
+  }
+}
+
 const respond = (body: Buffer, reply: ServerResponse): void => {
-  const asked = JSON.parse(body.toString()) as {
-    model: string
-    stream?: boolean
-    stream_options?: { include_usage?: boolean }
+  const asked = read(body)
+  if (asked === null) {
+    reply.writeHead(400).end()
+    return
   }
   if (asked.stream !== true) {
     setTimeout(() => {
