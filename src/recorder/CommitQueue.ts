@@ -11,8 +11,8 @@ const groupRows = 100
 /** Pauses between attempts while another writer holds the store, in milliseconds. */
 const firstPause = 1
 const longestPause = 50
-/** How long a spool waits until the store is tried again where nothing else tries it, in milliseconds. */
-const replayPause = 1_000
+/** How long a store that failed is left alone where no call tries it, in milliseconds. */
+const retryPause = 1_000
 /** How often at most an outage is logged, in milliseconds. */
 const logPause = 10_000
 
@@ -156,10 +156,16 @@ export class CommitQueue {
           yield* queue.writeGroup(queue.takeGroup())
           if (queue.healthy && queue.spool?.backlog) yield* queue.replayPiece
           if (queue.queue.length > 0) yield* queue.nextTurn
-        } else if (queue.spool?.backlog) {
-          if (!queue.healthy) yield* Effect.timeoutOption(queue.work, replayPause)
-          if (queue.queue.length === 0) yield* queue.replayPiece
-        } else yield* queue.work
+        } else if (queue.healthy) {
+          yield* queue.spool?.backlog ? queue.replayPiece : queue.work
+        } else {
+          yield* Effect.timeoutOption(queue.work, retryPause)
+          // Whoever asks for health before sending calls would never send one to a store that nothing tries again.
+          if (queue.queue.length === 0) {
+            if (queue.spool?.backlog) yield* queue.replayPiece
+            else queue.push({}, false, () => undefined)
+          }
+        }
       }
     })
   })
@@ -285,7 +291,7 @@ export class CommitQueue {
         }
       }
       for (const entry of entries) if (!entry.refuse) entry.settle(Effect.void)
-      yield* queue.logOutage(entries.length, error)
+      yield* queue.logOutage(kept.length, error)
     })
   }
 

@@ -33,7 +33,7 @@ export interface RecordStore {
   readonly write: WriteBatches
   /** Like `write`, for batches that come late: later rows of the same interceptions may have landed before them. */
   readonly writeLate: WriteBatches
-  /** Tells by name which instances have ended, and claims them as long as the scope is open. */
+  /** The other instances that have ended, each claimed until it is finished or this store is closed. */
   readonly endedInstances: Effect.Effect<ReadonlyArray<EndedInstance>, RecorderError>
   readonly interceptions: (query: InterceptionQuery) => Effect.Effect<InterceptionPage, RecorderError>
   readonly interception: (id: string) => Effect.Effect<Option.Option<InterceptionDetail>, RecorderError>

@@ -1,9 +1,9 @@
-import { Clock, Context, Duration, Effect, Layer, Option, type Scope } from "effect"
+import { Clock, Context, Duration, Effect, Layer, type Option, Schedule, type Scope } from "effect"
 import { CommitQueue, logRejected } from "./CommitQueue.ts"
 import { MemoryStore } from "./MemoryStore.ts"
 import type { RecorderError } from "./RecorderError.ts"
 import type { Interception, InterceptionDetail, InterceptionPage, RecordBatch, UsageKey, UsageSum } from "./Records.ts"
-import { type EndedInstance, type RecordStore, withoutContent } from "./RecordStore.ts"
+import { type EndedInstance, type RecordStore, type WriteBatches, withoutContent } from "./RecordStore.ts"
 import { Spool } from "./Spool.ts"
 import { openSqliteStore } from "./SqliteStore.ts"
 
@@ -179,7 +179,7 @@ export class Recorder extends Context.Service<
     open: () => Effect.void,
     commit: () => Effect.void,
     interceptions: () => Effect.succeed({ interceptions: [], next: null }),
-    interception: () => Effect.succeed(Option.none()),
+    interception: () => Effect.succeedNone,
     usage: () => Effect.succeed([]),
     healthy: Effect.succeed(true),
     statistics: Effect.succeed(noStatistics),
@@ -198,9 +198,15 @@ const bury = (ended: EndedInstance): Effect.Effect<void> =>
   Effect.gen(function* () {
     const spool = yield* acquireSpool(ended.spool)
     yield* spool.adopt
+    const write: WriteBatches = (batches) =>
+      Effect.retry(ended.write(batches), {
+        while: (error) => error.reason._tag === "StoreBusy",
+        schedule: Schedule.spaced("20 millis"),
+        times: 250
+      })
     let replayed = 0
     while (spool.backlog) {
-      const { batches, rejected } = yield* spool.replay(ended.write)
+      const { batches, rejected } = yield* spool.replay(write)
       replayed += batches
       if (rejected > 0) yield* logRejected(ended.spool, rejected)
     }

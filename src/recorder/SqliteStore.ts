@@ -149,7 +149,8 @@ const logFlusher = (filename: string): Effect.Effect<Effect.Effect<void, Recorde
   Effect.acquireRelease(
     attempt("open the store", () => {
       const log = openSync(`${filename}-wal`, "r+")
-      // The log's own name has to survive as well.
+      // The log's own name has to survive as well; Windows sees to that itself and has no handles of folders.
+      if (process.platform === "win32") return log
       const directory = openSync(dirname(filename), "r")
       fsyncSync(directory)
       closeSync(directory)

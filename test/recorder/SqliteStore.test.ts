@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { assert, describe, it } from "@effect/vitest"
@@ -6,8 +6,9 @@ import { Context, Effect, Exit, Fiber, Layer, Option, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { Recorder, RecorderError, type SqliteOptions } from "../../src/recorder/Recorder.ts"
 import { migrate, migrations } from "../../src/recorder/SqliteMigrations.ts"
+import { SqliteReaderClient } from "../../src/recorder/SqliteReaderClient.ts"
 import { temporaryFolder } from "./folder.ts"
-import { close, interception, settlement, turn, usage } from "./rows.ts"
+import { close, interception, prompt, settlement, turn, usage } from "./rows.ts"
 
 const options = (folder: string, change: Partial<SqliteOptions> = {}): SqliteOptions => ({
   filename: join(folder, "records.db"),
@@ -29,15 +30,16 @@ const during = <A, E>(
   change: Partial<SqliteOptions> = {}
 ) => Effect.scoped(Effect.flatMap(open(folder, change), run))
 
-/** A connection of somebody else, who holds the write lock until told otherwise. */
-const lockedBy = Effect.fnUntraced(function* (folder: string) {
-  const other = yield* Effect.acquireRelease(
-    Effect.sync(() => new DatabaseSync(join(folder, "records.db"))),
+/** A connection of somebody else takes the write lock; answers how it is let go of. */
+const lockedBy = (folder: string) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const database = new DatabaseSync(join(folder, "records.db"))
+      database.exec("BEGIN IMMEDIATE")
+      return database
+    }),
     (database) => Effect.sync(() => database.close())
-  )
-  other.exec("BEGIN IMMEDIATE")
-  return Effect.sync(() => other.exec("ROLLBACK"))
-})
+  ).pipe(Effect.map((database) => Effect.sync(() => database.exec("ROLLBACK"))))
 
 const spools = (folder: string) =>
   readdirSync(folder).filter((name) => name.startsWith("spool") && statSync(join(folder, name)).size > 0)
@@ -133,6 +135,25 @@ describe("a database that another connection has locked", () => {
       assert.strictEqual(detail.interception.status, "completed")
       assert.strictEqual(detail.interception.servedModel, "gpt-4.1-mini-2025-04-14")
       assert.deepStrictEqual(detail.usage, [usage("i1")])
+    })
+  )
+
+  it.effect("is tried again by itself after an opening was refused, so that health comes back without a call", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const recorder = yield* open(folder)
+      const unlock = yield* lockedBy(folder)
+      const opening = yield* Effect.forkChild(Effect.exit(recorder.open(interception("i1"))), {
+        startImmediately: true
+      })
+      yield* turns
+      yield* TestClock.adjust("2 seconds")
+      assert.isTrue(Exit.isFailure(yield* Fiber.join(opening)))
+      assert.isFalse(yield* recorder.healthy)
+      yield* unlock
+      yield* turns
+      yield* TestClock.adjust("1 second")
+      yield* eventually(recorder.healthy)
     })
   )
 
@@ -281,6 +302,30 @@ describe("what an instance leaves behind", () => {
     })
   )
 
+  it.effect("is replayed whole, however large it is", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const { spool } = yield* abandon(folder, ["i0"])
+      const text = "ä".repeat(1_000_000)
+      const lines = Array.from({ length: 400 }, (_, i) =>
+        JSON.stringify({
+          number: 1_000 + i,
+          batch: { opens: [interception(`i${i}`)], prompts: [prompt(`i${i}`, i === 200 ? text : "short")] }
+        })
+      )
+      writeFileSync(spool, lines.map((line) => `${line}\n`).join(""))
+      yield* during(folder, (recorder) =>
+        Effect.gen(function* () {
+          assert.strictEqual((yield* recorder.interceptions({ limit: 1_000 })).interceptions.length, 400)
+          assert.strictEqual(Option.getOrThrow(yield* recorder.interception("i200")).prompts[0]?.text, text)
+          assert.strictEqual(Option.getOrThrow(yield* recorder.interception("i399")).prompts.length, 1)
+        })
+      )
+      assert.isFalse(existsSync(spool))
+      assert.isFalse(existsSync(`${spool}.rejected`))
+    })
+  )
+
   it.effect("is nothing but the database after a clean end", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
@@ -312,6 +357,45 @@ describe("what an instance leaves behind", () => {
         Effect.gen(function* () {
           assert.strictEqual((yield* again.interceptions({ limit: 10 })).interceptions.length, 3)
         })
+      )
+    })
+  )
+})
+
+describe("the worker that reads", () => {
+  it.effect("fails those who wait when it dies, and is started again for the next", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const filename = join(folder, "later", "records.db")
+      const client = yield* Effect.acquireRelease(
+        Effect.sync(() => new SqliteReaderClient(filename)),
+        (opened) => opened.close
+      )
+      const error = yield* Effect.flip(client.ask("usage", "model"))
+      assert.include(error.message, "the worker that reads records has failed")
+      mkdirSync(join(folder, "later"))
+      const database = new DatabaseSync(filename)
+      migrate(database)
+      database.close()
+      assert.deepStrictEqual(yield* client.ask("usage", "model"), [])
+    })
+  )
+})
+
+describe("a database synchronised with the disk", () => {
+  it.effect("is opened again after a clean end, and after an unclean one", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      for (const id of ["i1", "i2", "i3"]) {
+        yield* during(folder, (recorder) => recorder.open(interception(id)), { sync: "full" })
+      }
+      yield* during(
+        folder,
+        (recorder) =>
+          Effect.gen(function* () {
+            assert.strictEqual((yield* recorder.interceptions({ limit: 10 })).interceptions.length, 3)
+          }),
+        { sync: "full" }
       )
     })
   )
