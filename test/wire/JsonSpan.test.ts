@@ -332,6 +332,12 @@ describe("JsonSpan", () => {
     })
   }
 
+  it("does not take an escape in a key for the characters it is written with", () => {
+    const json = Buffer.from('{"a\\nb":1}')
+    assert.isNull(locate(json, ["a\\nb"]))
+    assert.isNotNull(locate(json, ["a\nb"]))
+  })
+
   it("refuses edits that touch the same bytes", () => {
     const json = Buffer.from('{"a":{"b":1},"c":2}')
     const replaceA: Edit = { op: "replace", path: ["a"], raw: "1" }
