@@ -16,6 +16,10 @@ const retryPause = 1_000
 /** How often at most an outage is logged, in milliseconds. */
 const logPause = 10_000
 
+const timedOut = Effect.suspend(() =>
+  Effect.fail(new RecorderError({ operation: "write", reason: new CommitTimedOut() }))
+)
+
 interface Entry extends NumberedBatch {
   readonly rows: number
   /** By the process's clock, for the lag. */
@@ -239,11 +243,7 @@ export class CommitQueue {
       return yield* Effect.exit(
         Effect.timeoutOrElse(Fiber.join(writing), {
           duration: Math.max(left, 1),
-          orElse: () =>
-            Effect.andThen(
-              Effect.forkDetach(Fiber.interrupt(writing)),
-              Effect.fail(new RecorderError({ operation: "write", reason: new CommitTimedOut() }))
-            )
+          orElse: () => Effect.andThen(Effect.forkDetach(Fiber.interrupt(writing)), timedOut)
         })
       )
     })
@@ -270,9 +270,7 @@ export class CommitQueue {
       const refused = entries.filter((entry) => entry.refuse)
       const kept = entries.filter((entry) => !entry.refuse && entry.rows > 0)
       const busy = error.reason._tag === "StoreBusy"
-      const failure = Effect.fail(
-        busy ? new RecorderError({ operation: "write", reason: new CommitTimedOut() }) : error
-      )
+      const failure = busy ? timedOut : Effect.fail(error)
       queue.refusedOpens += refused.length
       for (const entry of refused) entry.settle(failure)
       if (kept.length > 0) {
@@ -310,7 +308,14 @@ export class CommitQueue {
   private readonly replayPiece: Effect.Effect<void> = Effect.suspend(() => {
     const queue = this
     return Effect.gen(function* () {
-      const exit = yield* Effect.exit(queue.spool!.replay(queue.store.writeLate))
+      const exit = yield* Effect.exit(
+        queue.spool!.replay((batches) =>
+          Effect.timeoutOrElse(queue.store.writeLate(batches), {
+            duration: queue.commitTimeout,
+            orElse: () => timedOut
+          })
+        )
+      )
       queue.healthy = Exit.isSuccess(exit)
       if (Exit.isFailure(exit)) return yield* queue.logOutage(0, errorOf(exit.cause))
       const { batches, rejected, done } = exit.value

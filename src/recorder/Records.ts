@@ -103,7 +103,7 @@ export const Interception = Schema.Struct({
 })
 export type Interception = typeof Interception.Type
 
-/** What closing an interception sets. A field left out stays as it was. */
+/** What closing an interception sets. Of the fields that may be left out, one that is left out or null stays as it was. */
 export const InterceptionClose = Schema.Struct({
   id: Schema.String,
   endedAt: Time,

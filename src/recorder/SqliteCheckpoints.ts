@@ -1,6 +1,5 @@
 import { Effect, type Fiber } from "effect"
 import type { RecorderError } from "./RecorderError.ts"
-import type { SqliteWriter } from "./SqliteWriter.ts"
 
 /** How many pages the log grows from one checkpoint to the next: 8 MB of 4 KB pages. */
 const checkpointPages = 2_000
@@ -15,7 +14,7 @@ const holdPages = 4 * checkpointPages
  * behind the first: that has to move only the few pages which were written during the first, and takes milliseconds.
  */
 export class Checkpoints {
-  private readonly writer: SqliteWriter
+  private readonly writer: { pages: number }
   private readonly checkpoint: Effect.Effect<boolean, RecorderError>
   private readonly runFork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
   private running = false
@@ -24,8 +23,12 @@ export class Checkpoints {
   /** Whether the next write must wait for `whileNobodyWrites`. */
   due = false
 
+  /**
+   * @param writer counts the pages that its transactions added to the log
+   * @param checkpoint answers whether it moved all that the log holds
+   */
   constructor(
-    writer: SqliteWriter,
+    writer: { pages: number },
     checkpoint: Effect.Effect<boolean, RecorderError>,
     runFork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
   ) {
