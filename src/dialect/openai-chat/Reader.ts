@@ -1,5 +1,6 @@
 import type { Frame } from "../../wire/Frame.ts"
-import { Interest } from "../../wire/Interest.ts"
+import { locateAll } from "../../wire/JsonSpan.ts"
+import { Shape } from "../../wire/Shape.ts"
 import type { RequestView, SeenThought, SeenToolCall, TurnOutcome, TurnReader, TurnSummary } from "../Dialect.ts"
 import { isObject, type JsonObject } from "../Json.ts"
 import { fromChat, latest } from "../Usage.ts"
@@ -14,23 +15,15 @@ interface OpenCall {
   readonly pieces: Array<string>
 }
 
-const openBrace = 0x7b
-const closeBrace = 0x7d
-
 /** Reads one turn of Chat Completions: chunks of a stream, or one whole `chat.completion`. */
 export class ChatReader implements TurnReader {
   malformed: string | null = null
   outcome: TurnOutcome | null = null
   private readonly expected: number
-  private readonly interest = new Interest([
-    { key: "finish_reason", value: "string" },
-    { key: "usage", value: "object" },
-    { key: "tool_calls", value: "present" },
-    { key: "function_call", value: "object" },
-    { key: "reasoning", prefix: true, value: "string" },
-    { key: "error", value: "present" }
-  ])
-  private begun = false
+  /** The shape of the last chunk that had nothing but text in it. */
+  private shape: Shape | null = null
+  private source: Buffer | null = null
+  private text = ""
   private ended = false
   private responseId: string | null = null
   private model: string | null = null
@@ -56,16 +49,25 @@ export class ChatReader implements TurnReader {
         out.push(frame)
         return
       }
-      // What the person reading the code would expect to be checked and is not: a chunk that nobody needs is never
-      // parsed. Its braces are looked at, which catches text that is no JSON at all and objects that were cut short.
-      if (!this.begun || this.interest.has(frame)) this.read(frame)
-      else if (!looksLikeObject(frame)) this.malformed = "a chunk is not a JSON object"
+      if (!this.isText(frame)) this.read(frame)
       if (this.malformed !== null) return
     }
     out.push(frame)
   }
 
   end(): void {}
+
+  /** Whether the frame is one more chunk of text, like one that was read: nothing else can be in it. */
+  private isText(frame: Frame): boolean {
+    if (this.shape === null || frame.lines !== 1) return false
+    const { source } = frame
+    // Frames of one network chunk share its buffer, which becomes text once for all of them.
+    if (source !== this.source) {
+      this.source = source
+      this.text = source.toString("latin1")
+    }
+    return this.shape.matches(this.text, frame.dataStart, frame.dataEnd)
+  }
 
   private read(frame: Frame): void {
     const chunk = frame.json
@@ -74,7 +76,6 @@ export class ChatReader implements TurnReader {
       this.malformed = "a chunk is not a JSON object"
       return
     }
-    this.begun = true
     if (typeof chunk.id === "string" && chunk.id !== "" && this.responseId === null) this.responseId = chunk.id
     if (typeof chunk.model === "string" && chunk.model !== "" && this.model === null) this.model = chunk.model
     if (isObject(chunk.usage)) this.usage = latest(this.usage, chunk.usage)
@@ -83,7 +84,10 @@ export class ChatReader implements TurnReader {
       for (const choice of chunk.choices) if (isObject(choice)) this.readChoice(choice)
       this.conclude()
     }
-    if (frame.kind !== "body") return
+    if (frame.kind !== "body") {
+      if (isPlainText(chunk)) this.shape = shapeOf(frame)
+      return
+    }
     // A body is whole or it is not there: it needs no finish reason to be at its end.
     this.ended = true
     if (this.outcome === null) this.outcome = "completed"
@@ -191,12 +195,20 @@ export const isDone = (frame: Frame): boolean => {
   return length >= 6 && length < 16 && frame.source[frame.dataStart] === 0x5b && frame.data.trim() === "[DONE]"
 }
 
-const looksLikeObject = (frame: Frame): boolean => {
-  let from = frame.dataStart
-  let to = frame.dataEnd - 1
-  while (from < to && isSpace(frame.source[from]!)) from++
-  while (to > from && isSpace(frame.source[to]!)) to--
-  return to < from || (frame.source[from] === openBrace && frame.source[to] === closeBrace)
+/** Whether a chunk holds a piece of one choice's text and nothing that is recorded. */
+const isPlainText = (chunk: JsonObject): boolean => {
+  const choice = Array.isArray(chunk.choices) && chunk.choices.length === 1 ? chunk.choices[0] : null
+  if (!isObject(choice) || !isObject(choice.delta) || typeof choice.finish_reason === "string") return false
+  if (isObject(chunk.usage) || (chunk.error !== undefined && chunk.error !== null)) return false
+  return Object.entries(choice.delta).every(
+    ([key, value]) => key === "role" || (key === "content" && typeof value === "string") || value === null
+  )
 }
 
-const isSpace = (byte: number): boolean => byte === 0x20 || byte === 0x09 || byte === 0x0a || byte === 0x0d
+/** The shape of a chunk of text: what differs is its text, and the padding that hides how long that is. */
+const shapeOf = (frame: Frame): Shape | null => {
+  if (frame.lines !== 1) return null
+  const data = frame.source.subarray(frame.dataStart, frame.dataEnd)
+  const spans = locateAll(data, [["choices", 0, "delta", "content"], ["obfuscation"]]).filter((span) => span !== null)
+  return Shape.of(data.toString("latin1"), spans)
+}

@@ -1,5 +1,5 @@
 import { comment, type Frame, sse } from "../../wire/Frame.ts"
-import { replace } from "../../wire/JsonSpan.ts"
+import { MemberReplacer } from "../../wire/MemberReplacer.ts"
 import type { AnswerWriter, TransportName } from "../Dialect.ts"
 import { type GatewayError, openAiErrorType } from "../GatewayError.ts"
 import { isObject } from "../Json.ts"
@@ -10,11 +10,11 @@ const keepAlive = comment("keep-alive")
 
 /** Writes Chat Completions to the client. */
 export class ChatWriter implements AnswerWriter {
-  private readonly model: string | null
+  private readonly model: MemberReplacer | null
   private readonly usageAdded: boolean
 
   constructor(options: { readonly model: string | null; readonly usageAdded: boolean }) {
-    this.model = options.model === null ? null : JSON.stringify(options.model)
+    this.model = options.model === null ? null : new MemberReplacer("model", JSON.stringify(options.model))
     this.usageAdded = options.usageAdded
   }
 
@@ -29,7 +29,7 @@ export class ChatWriter implements AnswerWriter {
     }
     // A frame with usage was read by the turn's reader, so a look at what was parsed is enough.
     if (this.usageAdded && isUsageOnly(frame.peek)) return
-    out.push(this.model === null ? frame : withModel(frame, this.model))
+    out.push(this.model === null ? frame : this.model.apply(frame))
   }
 
   finish(): void {}
@@ -50,12 +50,6 @@ const isUsageOnly = (chunk: unknown): boolean =>
   (chunk.choices === undefined ||
     chunk.choices === null ||
     (Array.isArray(chunk.choices) && chunk.choices.length === 0))
-
-const withModel = (frame: Frame, model: string): Frame => {
-  const data = frame.lines > 1 ? Buffer.from(frame.data) : frame.source.subarray(frame.dataStart, frame.dataEnd)
-  const edited = replace(data, ["model"], model)
-  return edited === null ? frame : frame.withData(edited)
-}
 
 /** An error in OpenAI's form: https://platform.openai.com/docs/guides/error-codes */
 export const errorBody = (error: GatewayError): string =>
