@@ -141,6 +141,8 @@ export class CommitQueue {
   }
 
   private readonly work = Effect.callback<void>((resume) => {
+    // The scheduler may have let others run since the queue was looked at.
+    if (this.queue.length > 0) return resume(Effect.void)
     this.wake = () => resume(Effect.void)
     return Effect.sync(() => {
       this.wake = undefined
