@@ -3,7 +3,7 @@ import type { ProviderConfig, SluiceConfig } from "../config/Config.ts"
 import type { TransportName } from "../dialect/Dialect.ts"
 import { upstreamUrl } from "./Address.ts"
 import type { ChunkQueue } from "./ChunkQueue.ts"
-import { type Credential, hint, mask } from "./Credential.ts"
+import { type Credential, hint, maskHeader } from "./Credential.ts"
 import { type Exchange, type Exchanger, type ExchangeRequest, TimedOut, UpstreamError } from "./Exchange.ts"
 import { requestFilter, responseHeaders } from "./Headers.ts"
 import { httpExchange } from "./HttpExchange.ts"
@@ -34,6 +34,8 @@ export const Exchangers: Context.Reference<MakeExchangers> = Context.Reference<M
 interface Provider extends RoutedProvider {
   readonly baseUrl: URL
   readonly key: Redacted.Redacted<string> | null
+  /** What its answers may echo and nobody may see, whoever calls. A function, so that printing a provider shows none. */
+  readonly secrets: () => ReadonlyArray<string>
   readonly clientFirst: boolean
   readonly filter: ReturnType<typeof requestFilter>
   readonly exchange: Exchanger
@@ -51,14 +53,18 @@ export const layer = (config: SluiceConfig): Layer.Layer<Upstream, never, IdleTi
       const exchangers = yield* (yield* Exchangers)(config)
       const providers = new Map<string, Provider>()
       for (const [name, entry] of Object.entries(config.providers)) {
+        const baseUrl = new URL(entry.base_url ?? nowhere)
+        const key = entry.api_key ?? null
+        const secrets = [...(key === null ? [] : [Redacted.value(key)]), ...secretsOf(baseUrl)]
         providers.set(name, {
           name,
           type: entry.type,
           dialects: entry.dialects,
           askUsage: entry.ask_usage,
           models: entry.models,
-          baseUrl: new URL(entry.base_url ?? nowhere),
-          key: entry.api_key ?? null,
+          baseUrl,
+          key,
+          secrets: () => secrets,
           clientFirst: entry.credentials === "client-first",
           filter: requestFilter(entry.forward_headers),
           exchange: exchangers(name, entry.type)
@@ -140,6 +146,10 @@ export const layer = (config: SluiceConfig): Layer.Layer<Upstream, never, IdleTi
     })
   )
 
+/** Keys in the query of a base URL, as some providers take them. The version of an API is none. */
+const secretsOf = (baseUrl: URL): ReadonlyArray<string> =>
+  [...baseUrl.searchParams].filter(([name]) => !/version$/i.test(name)).map(([, value]) => value)
+
 const timedOut = (provider: string, limit: "first_frame" | "idle") =>
   new UpstreamError({ provider, reason: new TimedOut({ limit }) })
 
@@ -174,13 +184,13 @@ const exchangeRequest = (provider: Provider, turn: TurnRequest): ExchangeRequest
 }
 
 const answer = (provider: Provider, turn: TurnRequest, exchange: Exchange, attempts: number): OpenedTurn => {
-  const secrets: Array<string> = []
-  if (provider.key !== null) secrets.push(Redacted.value(provider.key))
+  const secrets = provider.secrets().slice()
   if (turn.credential !== null) secrets.push(turn.credential.key)
   const headers = responseHeaders(exchange.headers)
   for (const name in headers) {
     const value = headers[name]!
-    headers[name] = typeof value === "string" ? mask(value, secrets) : value.map((one) => mask(one, secrets))
+    headers[name] =
+      typeof value === "string" ? maskHeader(value, secrets) : value.map((one) => maskHeader(one, secrets))
   }
   return {
     status: exchange.status,
