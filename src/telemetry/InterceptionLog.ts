@@ -89,7 +89,7 @@ export const lineOf = (ended: Ended, level: "INFO" | "WARN"): string => {
   const { interception, close, turns, usage } = ended
   const servedModel = close.servedModel ?? interception.servedModel
   const last = turns[turns.length - 1]
-  let line = `timestamp=${new Date(close.endedAt).toISOString()} level=${level} message=interception id=${interception.id}`
+  let line = `timestamp=${timestamp(close.endedAt)} level=${level} message=interception id=${interception.id}`
   line += ` provider=${text(interception.provider)} model=${text(interception.requestedModel)}`
   if (servedModel !== null) line += ` served=${text(servedModel)}`
   line += ` dialect=${interception.dialect ?? "-"} transport=${close.transport ?? interception.transport ?? "-"}`
@@ -104,6 +104,19 @@ export const lineOf = (ended: Ended, level: "INFO" | "WARN"): string => {
   let attempts = 0
   for (const turn of turns) attempts += turn.attempts
   return `${line} attempts=${attempts}${usageOf(usage)}\n`
+}
+
+let second = 0
+let untilSecond = new Date(0).toISOString().slice(0, 20)
+
+/** A time as ISO 8601. Most calls share their second with the one before, and formatting it is half a line's cost. */
+const timestamp = (millis: number): string => {
+  const current = Math.floor(millis / 1000)
+  if (current !== second) {
+    second = current
+    untilSecond = new Date(current * 1000).toISOString().slice(0, 20)
+  }
+  return `${untilSecond}${String(Math.floor(millis) - current * 1000).padStart(3, "0")}Z`
 }
 
 /** What is known of the tokens, summed over the turns, with the weakest of their provenances. */

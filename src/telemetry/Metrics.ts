@@ -1,8 +1,7 @@
 import { Context, Layer } from "effect"
 import type { Ended } from "../interception/Observer.ts"
 import type { RecorderStatistics } from "../recorder/Recorder.ts"
-import type { Usage } from "../recorder/Records.ts"
-import { Counters, type Family, Histograms, histogram, render, single } from "./Prometheus.ts"
+import { Counters, type Family, Histograms, histogram, render, type Series, single } from "./Prometheus.ts"
 
 /** What others know at the moment of a scrape. */
 export interface Readings {
@@ -70,35 +69,64 @@ const make = (providers: ReadonlySet<string>): Metrics["Service"] => {
   )
   const own: ReadonlyArray<Family> = [interceptions, errors, tokens, turns, attempts, duration, firstFrame]
 
-  const countTokens = (provider: string, usage: Usage): void => {
-    if (usage.input !== null) tokens.add(usage.input, provider, "input")
-    if (usage.output !== null) tokens.add(usage.output, provider, "output")
-    if (usage.cacheRead !== null) tokens.add(usage.cacheRead, provider, "cache_read")
-    if (usage.cacheWrite !== null) tokens.add(usage.cacheWrite, provider, "cache_write")
-    if (usage.reasoning !== null) tokens.add(usage.reasoning, provider, "reasoning")
-  }
+  /** The series of one provider, which its first interception brings about. */
+  const seriesOf = (provider: string) => ({
+    interceptions: new Map<string, Series>(),
+    errors: new Map<string, Series>(),
+    input: tokens.series(provider, "input"),
+    output: tokens.series(provider, "output"),
+    cacheRead: tokens.series(provider, "cache_read"),
+    cacheWrite: tokens.series(provider, "cache_write"),
+    reasoning: tokens.series(provider, "reasoning"),
+    turns: turns.series(provider),
+    attempts: attempts.series(provider),
+    duration: duration.series(provider),
+    firstFrame: firstFrame.series(provider)
+  })
+  const known = new Map<string, ReturnType<typeof seriesOf>>()
 
   return {
-    observe: (ended) => {
-      const { interception, close } = ended
+    observe: ({ interception, close, turns, usage }) => {
       const named = interception.provider
       const provider = named === null ? "none" : providers.has(named) ? named : "other"
+      const series = getOrAdd(known, provider, seriesOf)
+
+      const dialect = interception.dialect ?? "none"
       const transport = close.transport ?? interception.transport ?? "none"
-      interceptions.add(1, interception.dialect ?? "none", transport, provider, close.status)
-      if (close.error !== null) errors.add(1, provider, close.error.code)
-      for (const usage of ended.usage) countTokens(provider, usage)
-      if (close.status === "rejected") return
-      for (const turn of ended.turns) {
-        turns.add(1, provider)
-        attempts.add(turn.attempts, provider)
+      getOrAdd(series.interceptions, `${dialect} ${transport} ${close.status}`, () =>
+        interceptions.series(dialect, transport, provider, close.status)
+      ).count++
+      if (close.error !== null) {
+        getOrAdd(series.errors, close.error.code, (code) => errors.series(provider, code)).count++
       }
+
+      for (const row of usage) {
+        series.input.count += row.input ?? 0
+        series.output.count += row.output ?? 0
+        series.cacheRead.count += row.cacheRead ?? 0
+        series.cacheWrite.count += row.cacheWrite ?? 0
+        series.reasoning.count += row.reasoning ?? 0
+      }
+      for (const turn of turns) {
+        series.turns.count++
+        series.attempts.count += turn.attempts
+      }
+      if (close.status === "rejected") return
       // The clock may have been set back.
-      duration.observe(Math.max(0, close.endedAt - interception.startedAt) / 1000, provider)
-      const waited = ended.turns[0]?.timeToFirstFrameMs ?? null
-      if (waited !== null) firstFrame.observe(Math.max(0, waited) / 1000, provider)
+      series.duration.observe(Math.max(0, close.endedAt - interception.startedAt) / 1000)
+      const waited = turns[0]?.timeToFirstFrameMs ?? null
+      if (waited !== null) series.firstFrame.observe(Math.max(0, waited) / 1000)
     },
     render: (readings) => render([...own, ...ofReadings(readings), ...ofProcess()])
   }
+}
+
+const getOrAdd = <Value>(map: Map<string, Value>, key: string, make: (key: string) => Value): Value => {
+  const found = map.get(key)
+  if (found !== undefined) return found
+  const made = make(key)
+  map.set(key, made)
+  return made
 }
 
 const ofReadings = ({ openInterceptions, recorder, recorderHealthy }: Readings): ReadonlyArray<Family> => [

@@ -53,6 +53,11 @@ export const histogram = (name: string, help: string, value: Histogram): Family 
   }
 })
 
+/** A counter with its labels, which whoever counts holds on to. */
+export interface Series {
+  count: number
+}
+
 /**
  * A family of counters.
  *
@@ -63,7 +68,7 @@ export class Counters implements Family {
   private readonly name: string
   private readonly help: string
   private readonly labels: ReadonlyArray<string>
-  private readonly series = new Map<string, { readonly values: LabelValues; count: number }>()
+  private readonly all: Array<{ readonly values: LabelValues; readonly series: Series }> = []
 
   constructor(name: string, help: string, labels: ReadonlyArray<string>) {
     this.name = name
@@ -71,26 +76,41 @@ export class Counters implements Family {
     this.labels = labels
   }
 
-  add(amount: number, ...values: LabelValues): void {
-    const key = values.join("\n")
-    const found = this.series.get(key)
-    if (found === undefined) this.series.set(key, { values, count: amount })
-    else found.count += amount
+  /** Adds a counter, which must not be there yet. */
+  series(...values: LabelValues): Series {
+    const series: Series = { count: 0 }
+    this.all.push({ values, series })
+    return series
   }
 
   render(lines: Array<string>): void {
     head(lines, this.name, this.help, "counter")
-    for (const { values, count } of this.series.values()) {
-      lines.push(`${this.name}{${labelsOf(this.labels, values)}} ${count}`)
+    for (const { values, series } of this.all) {
+      lines.push(`${this.name}{${labelsOf(this.labels, values)}} ${series.count}`)
     }
   }
 }
 
-interface Counted {
+/** A histogram that is counted in, as its family holds it. */
+export class Buckets implements Histogram {
   readonly bounds: ReadonlyArray<number>
   readonly counts: Array<number>
-  sum: number
-  count: number
+  sum = 0
+  count = 0
+
+  /** @param bounds upper bounds in seconds, inclusive, ascending */
+  constructor(bounds: ReadonlyArray<number>) {
+    this.bounds = bounds
+    this.counts = new Array(bounds.length + 1).fill(0)
+  }
+
+  observe(seconds: number): void {
+    let bucket = 0
+    while (bucket < this.bounds.length && seconds > this.bounds[bucket]!) bucket++
+    this.counts[bucket]!++
+    this.sum += seconds
+    this.count++
+  }
 }
 
 /** A family of histograms with one label. */
@@ -99,7 +119,7 @@ export class Histograms implements Family {
   private readonly help: string
   private readonly label: string
   private readonly bounds: ReadonlyArray<number>
-  private readonly series = new Map<string, Counted>()
+  private readonly all: Array<{ readonly value: string; readonly buckets: Buckets }> = []
 
   /** @param bounds upper bounds in seconds, inclusive, ascending */
   constructor(name: string, help: string, label: string, bounds: ReadonlyArray<number>) {
@@ -109,22 +129,18 @@ export class Histograms implements Family {
     this.bounds = bounds
   }
 
-  observe(seconds: number, value: string): void {
-    let found = this.series.get(value)
-    if (found === undefined) {
-      found = { bounds: this.bounds, counts: new Array(this.bounds.length + 1).fill(0), sum: 0, count: 0 }
-      this.series.set(value, found)
-    }
-    let bucket = 0
-    while (bucket < this.bounds.length && seconds > this.bounds[bucket]!) bucket++
-    found.counts[bucket]!++
-    found.sum += seconds
-    found.count++
+  /** Adds a histogram, which must not be there yet. */
+  series(value: string): Buckets {
+    const added = new Buckets(this.bounds)
+    this.all.push({ value, buckets: added })
+    return added
   }
 
   render(lines: Array<string>): void {
     head(lines, this.name, this.help, "histogram")
-    for (const [value, counted] of this.series) buckets(lines, this.name, labelsOf([this.label], [value]), counted)
+    for (const { value, buckets: counted } of this.all) {
+      buckets(lines, this.name, labelsOf([this.label], [value]), counted)
+    }
   }
 }
 

@@ -109,6 +109,15 @@ describe("the interception log", () => {
     assert.include(line, "usage=partial")
   })
 
+  it("has the time of the end, to the millisecond", () => {
+    const times = [1_700_000_001_500, 1_700_000_001_007, 1_700_000_002_000, 1_700_000_001_999, 1_699_999_999_999]
+    const shown = times.map((endedAt) => /timestamp=(\S+)/.exec(lineOf(ended({ close: { endedAt } }), "INFO"))?.[1])
+    assert.deepStrictEqual(
+      shown,
+      times.map((endedAt) => new Date(endedAt).toISOString())
+    )
+  })
+
   it("leaves out what is not known", () => {
     const line = lineOf(
       ended({

@@ -104,7 +104,7 @@ describe("the metrics", () => {
         1
       )
       assert.strictEqual(found.get('sluice_errors_total{provider="other",code="bad_request"}'), 1)
-      assert.isUndefined(found.get('sluice_interception_duration_seconds_count{provider="none"}'))
+      assert.strictEqual(found.get('sluice_interception_duration_seconds_count{provider="none"}'), 0)
     })
   )
 
