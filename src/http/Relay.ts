@@ -12,7 +12,7 @@ interface NoAnswer {
 }
 
 /**
- * Opens a call whose answer is relayed unread. Only an error's body is held, up to `limit` bytes, to take echoed
+ * Opens a call whose answer is relayed unread. Only the body of what is no success is held, up to `limit` bytes, to take echoed
  * credentials out of it.
  */
 export const openRelay = Effect.fnUntraced(function* (
@@ -23,7 +23,8 @@ export const openRelay = Effect.fnUntraced(function* (
   const opened = yield* upstream
     .open(request)
     .pipe(Effect.mapError(({ error }): NoAnswer => ({ error: clientError(error) })))
-  if (opened.status < 400) return answerOf(opened, null, Stream.fromPull(Effect.succeed(chunks(opened))))
+  // A redirection, too, may quote the address that was asked for.
+  if (opened.status < 300) return answerOf(opened, null, Stream.fromPull(Effect.succeed(chunks(opened))))
   const body = yield* readAll(opened.body, limit, request.provider).pipe(
     Effect.mapError((error): NoAnswer => ({ error: clientError(error) }))
   )
