@@ -37,6 +37,13 @@ const passedThrough: ReadonlyArray<Rule> = [
 ]
 
 /**
+ * What some provider, or a proxy before it, may read as another path than it looks: segments of dots, also in front of
+ * a parameter (`..;`); dots, slashes, backslashes and control characters that are escaped, once or twice; empty
+ * segments; backslashes.
+ */
+const ambiguous = /(^|\/)\.{1,2}(;|\/|$)|%(25)*(2[ef]|5c|[01][0-9a-f]|7f)|\/\/|\\/i
+
+/**
  * What a path asks for.
  *
  * @param path behind the provider's name, beginning with a slash; its leading `/v1` may be left out, as clients do whose
@@ -46,8 +53,7 @@ export const targetOf = (path: string): Target => {
   const name = path.startsWith("/v1/") ? path.slice(4) : path.slice(1)
   const dialect = intercepted.get(name)
   if (dialect !== undefined) return { _tag: "Intercepted", dialect }
-  // What a provider would resolve to another path is none of these.
-  if (/(^|\/)\.{1,2}(\/|$)|%2e|%2f|\/\/|\\/i.test(name)) return { _tag: "Unknown" }
+  if (ambiguous.test(name)) return { _tag: "Unknown" }
   const rule = passedThrough.find((one) => one.path.test(name))
   return rule === undefined
     ? { _tag: "Unknown" }
