@@ -88,6 +88,17 @@ const remembered = (test: NameTest): NameTest => {
   }
 }
 
+/** Names that `connection` lists concern this connection only (RFC 9110, section 7.6.1). */
+const hopByHop = (headers: HeaderMap): ReadonlyArray<string> => {
+  const { connection } = headers
+  if (connection === undefined || connection === "keep-alive" || connection === "close") return none
+  return String(connection)
+    .split(",")
+    .map((name) => name.trim().toLowerCase())
+}
+
+const none: ReadonlyArray<string> = []
+
 /**
  * The filter for a provider's request headers.
  *
@@ -100,8 +111,9 @@ export const requestFilter = (
   const passes = remembered((name) => (isOnward(name) || isForwarded(name)) && !isNever(name))
   return (headers) => {
     const kept: { [name: string]: string } = {}
+    const dropped = hopByHop(headers)
     for (const name in headers) {
-      if (!passes(name)) continue
+      if (!passes(name) || dropped.includes(name)) continue
       const value = headers[name]
       if (typeof value === "string") kept[name] = value
       else if (value !== undefined) kept[name] = value.join(", ")
@@ -115,9 +127,10 @@ const comesBack = remembered((name) => isBackward(name) && !isNever(name))
 /** What of a provider's response head a client is shown. */
 export const responseHeaders = (headers: HeaderMap): { [name: string]: string | ReadonlyArray<string> } => {
   const kept: { [name: string]: string | ReadonlyArray<string> } = {}
+  const dropped = hopByHop(headers)
   for (const name in headers) {
     const value = headers[name]
-    if (value !== undefined && comesBack(name)) kept[name] = value
+    if (value !== undefined && comesBack(name) && !dropped.includes(name)) kept[name] = value
   }
   return kept
 }
