@@ -67,6 +67,9 @@ const sendJson = (
 /** What a client is told that calls while the service stops. */
 export const shuttingDown = gatewayError(503, "shutting_down", "The gateway is shutting down.", { retryAfter: 1 })
 
+/** What a client is told where the gateway itself is at fault. */
+export const internalError = gatewayError(500, "internal_error", "The gateway failed; its log says more.")
+
 /** The refusal of a method that a route does not have. */
 export const methodNotAllowed = (request: IncomingMessage, allowed: ReadonlyArray<string>): GatewayError =>
   gatewayError(405, "method_not_allowed", `${request.method} is not allowed here; allowed: ${allowed.join(", ")}.`)

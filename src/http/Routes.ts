@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { NodeHttpServerRequest } from "@effect/platform-node"
-import { Duration, Effect } from "effect"
+import { Cause, Duration, Effect, Exit } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
-import { HttpRouter, type HttpServerRequest, HttpServerResponse } from "effect/http"
+import { HttpRouter, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { Actors } from "../access/Actors.ts"
 import { Settings } from "../config/Settings.ts"
 import { type GatewayError, gatewayError } from "../dialect/GatewayError.ts"
@@ -15,7 +15,7 @@ import { breakOff, send } from "./ClientResponse.ts"
 import { Lifecycle } from "./Lifecycle.ts"
 import { targetOf } from "./Paths.ts"
 import { openRelay } from "./Relay.ts"
-import { addressOf, methodNotAllowed, sendError, sendRefusal, shuttingDown } from "./Requests.ts"
+import { addressOf, internalError, methodNotAllowed, sendError, sendRefusal, shuttingDown } from "./Requests.ts"
 
 /** What Effect's server is handed once the answer was written on Node's own response: it leaves that alone then. */
 const answered = HttpServerResponse.empty()
@@ -42,8 +42,34 @@ export const layer = HttpRouter.use(
       yield* router.add("*", `/${name}/*`, (request) => handle(request, name))
     }
     yield* router.add("*", "/v1/*", (request) => handle(request, null))
+    yield* router.addGlobalMiddleware(notFound(yield* Upstream))
   })
 )
+
+/**
+ * Words the 404 of the router, which is what it answers where no route is near, and where a path cannot be decoded. As
+ * a middleware it leaves the paths to the other routes of a host.
+ */
+const notFound =
+  (upstream: Upstream["Service"]) =>
+  <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
+    Effect.catch(app, (error) => {
+      if (!HttpServerError.isHttpServerError(error) || error.reason._tag !== "RouteNotFound") return Effect.fail(error)
+      return Effect.map(HttpServerRequest.HttpServerRequest, (request) => {
+        const incoming = NodeHttpServerRequest.toIncomingMessage(request) as IncomingMessage
+        const response = NodeHttpServerRequest.toServerResponse(request) as ServerResponse
+        const { path } = addressOf(incoming.url!)
+        const name = /^\/([^/]+)\//.exec(path)?.[1] ?? ""
+        const named = name === "" ? null : upstream.named(name, null)
+        const unknown = named !== null && "_tag" in named && targetOf(path.slice(name.length + 1))._tag !== "Unknown"
+        sendError(
+          response,
+          unknown ? gatewayError(404, named.code, named.message) : unknownRoute(incoming.method!, path),
+          uuidV7Unsafe()
+        )
+        return answered
+      })
+    })
 
 const makeHandler = Effect.gen(function* () {
   const config = yield* Settings
@@ -127,7 +153,7 @@ const makeHandler = Effect.gen(function* () {
         if (target.inference) return intercept(call, null)
         return call.provider === null ? refused(call, namesNoProvider(call, upstream)) : relay(call, call.provider)
       case "Unknown":
-        return refused(call, unknownRoute(call))
+        return refused(call, unknownRoute(call.incoming.method!, addressOf(call.incoming.url!).path))
     }
   }
 
@@ -149,10 +175,11 @@ const makeHandler = Effect.gen(function* () {
       }
       const leave = lifecycle.enter()
       return route(call).pipe(
-        Effect.onExit(() =>
+        Effect.tapCause((cause) => (Cause.hasDies(cause) ? Effect.logError("a call failed", cause) : Effect.void)),
+        Effect.onExit((exit) =>
           Effect.sync(() => {
             leave()
-            finish(response)
+            finish(response, Exit.hasDies(exit) ? internalError : shuttingDown)
           })
         ),
         Effect.as(answered)
@@ -161,10 +188,10 @@ const makeHandler = Effect.gen(function* () {
 })
 
 /** Whatever happened, the response is over: Effect's server would write an answer of its own into an open one. */
-const finish = (response: ServerResponse): void => {
+const finish = (response: ServerResponse, error: GatewayError): void => {
   if (response.writableEnded || response.destroyed) return
   if (response.headersSent) breakOff(response)
-  else sendError(response, shuttingDown, uuidV7Unsafe())
+  else sendError(response, error, uuidV7Unsafe())
 }
 
 const isRead = (request: IncomingMessage): boolean => request.method === "GET" || request.method === "HEAD"
@@ -175,11 +202,11 @@ const refused = (call: Call, error: GatewayError, allow?: string) =>
 const refuse = (call: Call, error: GatewayError, headers: { readonly [name: string]: string } = {}): void =>
   sendError(call.response, error, uuidV7Unsafe(), headers)
 
-const unknownRoute = (call: Call): GatewayError =>
+const unknownRoute = (method: string, path: string): GatewayError =>
   gatewayError(
     404,
     "unknown_route",
-    `There is no route ${call.incoming.method} ${call.path}. Sluice serves /v1/chat/completions and /v1/models, and passes through models, embeddings, files, responses, conversations and count_tokens below /<provider>/v1.`
+    `There is no route ${method} ${path}. Sluice serves /v1/chat/completions and /v1/models, and passes through models, embeddings, files, responses, conversations and count_tokens below /<provider>/v1.`
   )
 
 const namesNoProvider = (call: Call, upstream: Upstream["Service"]): GatewayError =>
