@@ -37,7 +37,8 @@ type RouteServices = Layer.Services<typeof Routes.layer>
 
 /**
  * Serves routes on the address of the config until it is interrupted, then stops in order: no new calls, the running
- * ones may finish within `limits.drain`, what still runs is ended on both sides, and connections are closed.
+ * ones may finish within `limits.drain` unless a second signal hurries it, what still runs is ended on both sides, and
+ * connections are closed.
  *
  * @param onListening told the port, which the operating system chose for port 0
  */
@@ -70,7 +71,7 @@ const stop = Effect.fnUntraced(function* (server: Server, drain: Duration.Durati
   // From here on nothing connects any more, and connections close as they become idle.
   server.close()
   yield* Effect.logInfo(`stopping; ${lifecycle.open()} calls are open`)
-  yield* inTime(lifecycle.idle, drain)
+  yield* inTime(Effect.raceFirst(lifecycle.idle, hurried), drain)
   lifecycle.become("closing")
   yield* interception.shutdown
   yield* inTime(lifecycle.idle, grace)
@@ -78,6 +79,18 @@ const stop = Effect.fnUntraced(function* (server: Server, drain: Duration.Durati
   yield* inTime(closed(server), grace)
   server.closeAllConnections()
 })
+
+/**
+ * Waits for another signal: whoever sends it does not want to wait. Not at once, for npm passes a Ctrl-C on to a child
+ * that has got it from the terminal already.
+ */
+const hurried: Effect.Effect<void> = Effect.callback<void>((resume) => {
+  const hurry = () => resume(Effect.void)
+  process.once("SIGINT", hurry).once("SIGTERM", hurry)
+  return Effect.sync(() => {
+    process.off("SIGINT", hurry).off("SIGTERM", hurry)
+  })
+}).pipe(Effect.delay("500 millis"))
 
 const inTime = (effect: Effect.Effect<void>, limit: Duration.Duration) =>
   Effect.timeoutOption(Effect.interruptible(effect), limit)
