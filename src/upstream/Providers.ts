@@ -99,7 +99,8 @@ export const layer = (config: SluiceConfig): Layer.Layer<Upstream, never, IdleTi
           if (result._tag === "Success") {
             const exchange = result.success
             const wait = last ? null : waitAfterAnswer(exchange, attempts, maxWait, yield* Random.next, timers.now())
-            if (wait === null) {
+            // An answer, though it is an error, says more than running out of time while waiting for another.
+            if (wait === null || timers.now() + wait >= deadline) {
               const opened = answer(provider, turn, exchange, attempts)
               const watch = new Silence(provider.name, opened.transport, exchange.body, timers, {
                 firstFrameBy: deadline,
@@ -117,10 +118,10 @@ export const layer = (config: SluiceConfig): Layer.Layer<Upstream, never, IdleTi
           } else {
             yield* Scope.close(own, Exit.void)
             const error = result.failure
+            const wait = waitAfterFailure(attempts, maxWait, yield* Random.next)
             // Out of time for a first frame is out of time for another attempt.
-            const final = last || (error.reason._tag === "TimedOut" && error.reason.limit === "first_frame")
-            if (final) return yield* Effect.fail<FailedTurn>({ error, attempts })
-            yield* Effect.sleep(waitAfterFailure(attempts, maxWait, yield* Random.next))
+            if (last || timers.now() + wait >= deadline) return yield* Effect.fail<FailedTurn>({ error, attempts })
+            yield* Effect.sleep(wait)
           }
         }
       })

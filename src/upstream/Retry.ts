@@ -33,12 +33,16 @@ export const waitAfterFailure = (attempt: number, maxWait: number, random: numbe
 
 /** What `retry-after-ms` or `retry-after` asks for, in milliseconds (RFC 9110, section 10.2.3). */
 const askedWait = (headers: HeaderMap, now: number): number | null => {
-  const milliseconds = Number(headers["retry-after-ms"] ?? Number.NaN)
-  if (Number.isFinite(milliseconds) && milliseconds >= 0) return milliseconds
+  const milliseconds = numberIn(headers["retry-after-ms"])
+  if (milliseconds !== null) return Math.max(0, milliseconds)
   const text = headers["retry-after"]
-  if (typeof text !== "string") return null
-  const seconds = Number(text)
-  if (text.trim() !== "" && Number.isFinite(seconds)) return Math.max(0, seconds * 1000)
-  const date = Date.parse(text)
+  const seconds = numberIn(text)
+  if (seconds !== null) return Math.max(0, seconds * 1000)
+  const date = typeof text === "string" ? Date.parse(text) : Number.NaN
   return Number.isNaN(date) ? null : Math.max(0, date - now)
+}
+
+const numberIn = (value: HeaderMap[string]): number | null => {
+  const number = typeof value === "string" && value.trim() !== "" ? Number(value) : Number.NaN
+  return Number.isFinite(number) ? number : null
 }
