@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs"
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Console, Effect, Layer } from "effect"
+import { Console, Effect, Layer, Runtime } from "effect"
 import { banner } from "./cli/Banner.ts"
 import { run } from "./cli/Cli.ts"
 import type { ConfigError } from "./config/ConfigError.ts"
@@ -23,10 +23,17 @@ const serveCommand = Effect.fnUntraced(function* (loaded: LoadedConfig): Effect.
   const unsafe = listenerError(loaded.config, loaded.file)
   if (unsafe !== null) return yield* unsafe
   const { host } = loaded.config.server
-  yield* serve(Sluice.routes, (port) => Console.log(banner({ host, port, loaded }))).pipe(
-    Effect.provide(services(loaded))
-  )
+  yield* serve(Sluice.routes, (port) => {
+    listened = true
+    return Console.log(banner({ host, port, loaded }))
+  }).pipe(Effect.provide(services(loaded)))
 })
+
+let listened = false
+
+/** A gateway that was told to stop, and did, has done what it was asked. Any other command was broken off. */
+const teardown: Runtime.Teardown = (exit, onExit) =>
+  Runtime.defaultTeardown(exit, (code) => onExit(listened && code === 130 ? 0 : code))
 
 run<Failure, never>(
   {
@@ -37,4 +44,4 @@ run<Failure, never>(
     exchange: (config) => httpExchange({ connect: config.limits.connect })
   },
   { version }
-)(process.argv.slice(2)).pipe(Effect.provide(NodeServices.layer), NodeRuntime.runMain)
+)(process.argv.slice(2)).pipe(Effect.provide(NodeServices.layer), NodeRuntime.runMain({ teardown }))
