@@ -135,6 +135,7 @@ describe("the origin rule", () => {
     ["another scheme", { host, origin: "https://127.0.0.1:4141" }],
     ["the scheme that a terminator took off", { host, origin: `http://${host}`, "x-forwarded-proto": "https" }],
     ["a list of schemes", { host, origin: `https://${host}`, "x-forwarded-proto": "https, http" }],
+    ["a scheme that is not the web's", { host, origin: `ftp://${host}`, "x-forwarded-proto": "ftp" }],
     ["null", { host, origin: "null" }],
     ["nothing", { host, origin: "" }],
     ["several", { host, origin: "http://127.0.0.1:4141, http://evil.example" }],
@@ -202,7 +203,9 @@ describe("the origin rule", () => {
   })
 
   it("takes an OPTIONS request that asks nothing for an ordinary one", () => {
-    expect(tagOf({ host, origin: "https://tools.example" }, { method: "OPTIONS" })).toBe("Admitted")
+    const headers = { host, origin: "https://tools.example" }
+    expect(tagOf(headers, { method: "OPTIONS" })).toBe("Admitted")
+    expect(tagOf({ ...headers, "access-control-request-method": "POST" })).toBe("Admitted")
   })
 })
 
