@@ -35,7 +35,10 @@ export class Routing {
   named(name: string, dialect: DialectName | null): Route | NoRoute {
     const provider = this.providers.get(name)
     if (provider === undefined) {
-      return noRoute("provider_not_found", `There is no provider '${name}'. Configured: ${this.providerNames()}.`)
+      return noRoute(
+        "provider_not_found",
+        `There is no provider '${shown(name)}'. Configured: ${this.providerNames()}.`
+      )
     }
     return supports(provider, dialect) ? { provider, model: null } : unsupported(provider, dialect!)
   }
@@ -52,7 +55,7 @@ export class Routing {
     const ofType = [...this.providers.values()].filter((provider) => provider.type === type)
     const known = ofType.find((provider) => supports(provider, dialect)) ?? ofType[0]
     if (known !== undefined) return route(known, target, dialect)
-    return noRoute("model_not_found", `The model '${model}' is not configured. ${this.choices()}`)
+    return noRoute("model_not_found", `The model '${shown(model)}' is not configured. ${this.choices()}`)
   }
 
   private providerNames(): string {
@@ -67,6 +70,9 @@ export class Routing {
     return all.length === 0 ? "No provider is configured." : `Configured: ${all.join(", ")}.`
   }
 }
+
+/** A client's name for something, as far as it helps: a message is no place for megabytes. */
+const shown = (name: string): string => (name.length > 200 ? `${name.slice(0, 200)}…` : name)
 
 const supports = (provider: ProviderInfo, dialect: DialectName | null): boolean =>
   dialect === null || provider.dialects.includes(dialect)
