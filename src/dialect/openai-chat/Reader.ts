@@ -60,13 +60,16 @@ export class ChatReader implements TurnReader {
   /** Whether the frame is one more chunk of text, like one that was read: nothing else can be in it. */
   private isText(frame: Frame): boolean {
     if (this.shape === null || frame.lines !== 1) return false
-    const { source } = frame
-    // Frames of one network chunk share its buffer, which becomes text once for all of them.
+    return this.shape.matches(frame.text ?? this.textOf(frame.source), frame.dataStart, frame.dataEnd)
+  }
+
+  /** A buffer as latin1. Frames of one network chunk share its buffer, which becomes text once for all of them. */
+  private textOf(source: Buffer): string {
     if (source !== this.source) {
       this.source = source
       this.text = source.toString("latin1")
     }
-    return this.shape.matches(this.text, frame.dataStart, frame.dataEnd)
+    return this.text
   }
 
   private read(frame: Frame): void {
@@ -106,7 +109,9 @@ export class ChatReader implements TurnReader {
       }
       if (isObject(said.function_call)) this.readCall(index, { index: -1, function: said.function_call })
     }
-    if (typeof choice.finish_reason === "string") this.finishes.set(index, choice.finish_reason)
+    // Some providers send an empty one until there is one.
+    if (typeof choice.finish_reason === "string" && choice.finish_reason !== "")
+      this.finishes.set(index, choice.finish_reason)
   }
 
   private think(choice: number, text: string): void {
@@ -210,5 +215,6 @@ const shapeOf = (frame: Frame): Shape | null => {
   if (frame.lines !== 1) return null
   const data = frame.source.subarray(frame.dataStart, frame.dataEnd)
   const spans = locateAll(data, [["choices", 0, "delta", "content"], ["obfuscation"]]).filter((span) => span !== null)
+  spans.sort((a, b) => a.start - b.start)
   return Shape.of(data.toString("latin1"), spans)
 }
