@@ -102,8 +102,8 @@ export class ChatReader implements TurnReader {
     const said = isObject(choice.delta) ? choice.delta : isObject(choice.message) ? choice.message : null
     if (said !== null) {
       // Some providers send the same thought under both names.
-      const thought = typeof said.reasoning_content === "string" ? said.reasoning_content : said.reasoning
-      if (typeof thought === "string" && thought !== "") this.think(index, thought)
+      const thought = textOr(said.reasoning_content, said.reasoning)
+      if (thought !== null) this.think(index, thought)
       if (Array.isArray(said.tool_calls)) {
         for (const call of said.tool_calls) if (isObject(call)) this.readCall(index, call)
       }
@@ -190,6 +190,12 @@ export class ChatReader implements TurnReader {
   private thought(): SeenThought {
     return { text: [...this.thoughts.values()].map((pieces) => pieces.join("")).join("\n"), source: "thinking" }
   }
+}
+
+/** The first of two values that is a text and not empty. */
+const textOr = (first: unknown, second: unknown): string | null => {
+  if (typeof first === "string" && first !== "") return first
+  return typeof second === "string" && second !== "" ? second : null
 }
 
 const isIncomplete = (reason: string): boolean => reason === "length" || reason === "content_filter"
