@@ -45,7 +45,7 @@ export class ChatReader implements TurnReader {
     if (frame.kind === "event" || frame.kind === "body" || frame.kind === "message") {
       if (isDone(frame)) {
         this.ended = true
-        if (this.outcome === null) this.outcome = this.error === null ? "completed" : "failed"
+        if (this.outcome === null) this.outcome = this.reached
         out.push(frame)
         return
       }
@@ -93,7 +93,7 @@ export class ChatReader implements TurnReader {
     }
     // A body is whole or it is not there: it needs no finish reason to be at its end.
     this.ended = true
-    if (this.outcome === null) this.outcome = "completed"
+    if (this.outcome === null) this.outcome = this.reached
   }
 
   private readChoice(choice: JsonObject): void {
@@ -161,8 +161,12 @@ export class ChatReader implements TurnReader {
   private conclude(): void {
     if (this.outcome === "failed") return
     if (this.finishes.size < Math.max(this.expected, this.choices.size)) return
-    const reasons = [...this.finishes.values()]
-    this.outcome = reasons.some(isIncomplete) ? "incomplete" : "completed"
+    this.outcome = this.reached
+  }
+
+  /** What the finish reasons so far say of the turn, if it is at its end. */
+  private get reached(): TurnOutcome {
+    return [...this.finishes.values()].some(isIncomplete) ? "incomplete" : "completed"
   }
 
   summary(): TurnSummary {
