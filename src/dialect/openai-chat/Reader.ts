@@ -137,6 +137,8 @@ export class ChatReader implements TurnReader {
    * give every parallel call the index 0. Without an index the id decides, and without both the latest call.
    */
   private callFor(choice: number, index: number | null, id: string): OpenCall {
+    const known = id === "" ? undefined : this.calls.find((call) => call.callId === id && call.choice === choice)
+    if (known !== undefined && (index === null || known.index === index)) return known
     for (let i = this.calls.length - 1; i >= 0; i--) {
       const call = this.calls[i]!
       if (call.choice !== choice) continue
