@@ -9,8 +9,14 @@ export class Lifecycle extends Context.Service<
   {
     readonly phase: () => Phase
     readonly become: (phase: Phase) => void
-    /** Notes a call that has begun; what it answers notes that it has ended. */
-    readonly enter: () => () => void
+    /**
+     * Notes a call that has begun; what it answers notes that it has ended.
+     *
+     * @param end breaks the call off
+     */
+    readonly enter: (end: () => void) => () => void
+    /** Breaks off every call that is open. */
+    readonly endAll: () => void
     /** How many calls are open. */
     readonly open: () => number
     /** Waits until none is. */
@@ -19,23 +25,24 @@ export class Lifecycle extends Context.Service<
 >()("sluice/http/Lifecycle") {
   static readonly layer: Layer.Layer<Lifecycle> = Layer.sync(Lifecycle, () => {
     let phase: Phase = "serving"
-    let open = 0
+    const open = new Set<() => void>()
     const idle = Latch.makeUnsafe(true)
     return Lifecycle.of({
       phase: () => phase,
       become: (next) => {
         phase = next
       },
-      enter: () => {
-        if (open++ === 0) idle.closeUnsafe()
-        let left = false
+      enter: (end) => {
+        open.add(end)
+        idle.closeUnsafe()
         return () => {
-          if (left) return
-          left = true
-          if (--open === 0) idle.openUnsafe()
+          if (open.delete(end) && open.size === 0) idle.openUnsafe()
         }
       },
-      open: () => open,
+      endAll: () => {
+        for (const end of open) end()
+      },
+      open: () => open.size,
       idle: idle.await
     })
   })

@@ -1,13 +1,13 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { NodeHttpServerRequest } from "@effect/platform-node"
 import { Cause, Duration, Effect, Exit } from "effect"
-import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import { HttpRouter, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { Actors } from "../access/Actors.ts"
 import { Settings } from "../config/Settings.ts"
 import { type GatewayError, gatewayError } from "../dialect/GatewayError.ts"
 import type { InboundRequest } from "../interception/InboundRequest.ts"
 import { Interception } from "../interception/Interception.ts"
+import { uuidV7 } from "../interception/Uuid.ts"
 import { credentialOf } from "../upstream/Credential.ts"
 import { IdleTimers, Upstream } from "../upstream/Upstream.ts"
 import { readBody } from "./ClientRequest.ts"
@@ -65,7 +65,7 @@ const notFound =
         sendError(
           response,
           unknown ? gatewayError(404, named.code, named.message) : unknownRoute(incoming.method!, path),
-          uuidV7Unsafe()
+          uuidV7(Date.now())
         )
         return answered
       })
@@ -158,7 +158,7 @@ const makeHandler = Effect.gen(function* () {
   }
 
   return (request: HttpServerRequest.HttpServerRequest, provider: string | null) =>
-    Effect.suspend(() => {
+    Effect.withFiber((fiber) => {
       const incoming = NodeHttpServerRequest.toIncomingMessage(request) as IncomingMessage
       const response = NodeHttpServerRequest.toServerResponse(request) as ServerResponse
       const { path, query } = addressOf(incoming.url!)
@@ -173,7 +173,10 @@ const makeHandler = Effect.gen(function* () {
         response.setHeader("connection", "close")
         return Effect.as(refused(call, shuttingDown), answered)
       }
-      const leave = lifecycle.enter()
+      // An answer that has begun is ended by its interception, in words of its dialect.
+      const leave = lifecycle.enter(() => {
+        if (!response.headersSent) fiber.interruptUnsafe()
+      })
       return route(call).pipe(
         Effect.tapCause((cause) => (Cause.hasDies(cause) ? Effect.logError("a call failed", cause) : Effect.void)),
         Effect.onExit((exit) =>
@@ -191,7 +194,7 @@ const makeHandler = Effect.gen(function* () {
 const finish = (response: ServerResponse, error: GatewayError): void => {
   if (response.writableEnded || response.destroyed) return
   if (response.headersSent) breakOff(response)
-  else sendError(response, error, uuidV7Unsafe())
+  else sendError(response, error, uuidV7(Date.now()))
 }
 
 const isRead = (request: IncomingMessage): boolean => request.method === "GET" || request.method === "HEAD"
@@ -200,7 +203,7 @@ const refused = (call: Call, error: GatewayError, allow?: string) =>
   Effect.sync(() => refuse(call, error, allow === undefined ? {} : { allow }))
 
 const refuse = (call: Call, error: GatewayError, headers: { readonly [name: string]: string } = {}): void =>
-  sendError(call.response, error, uuidV7Unsafe(), headers)
+  sendError(call.response, error, uuidV7(Date.now()), headers)
 
 const unknownRoute = (method: string, path: string): GatewayError =>
   gatewayError(

@@ -74,6 +74,7 @@ const stop = Effect.fnUntraced(function* (server: Server, drain: Duration.Durati
   yield* inTime(Effect.raceFirst(lifecycle.idle, hurried), drain)
   lifecycle.become("closing")
   yield* interception.shutdown
+  lifecycle.endAll()
   yield* inTime(lifecycle.idle, grace)
   server.closeIdleConnections()
   yield* inTime(closed(server), grace)
