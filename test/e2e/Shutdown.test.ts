@@ -1,0 +1,149 @@
+import { join } from "node:path"
+import { DatabaseSync } from "node:sqlite"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Fiber } from "effect"
+import { Gateway } from "../support/Gateway.ts"
+import { RawClient } from "../support/RawClient.ts"
+
+const signals = ["SIGTERM", "SIGINT"] as const
+
+const configWith = (drain: string) => ({ providers: { sim: { type: "simulated" as const } }, limits: { drain } })
+
+const ask = (url: string, directives: string, stream = true) =>
+  RawClient.post(`${url}/sim/v1/chat/completions`, {
+    model: "sim",
+    stream,
+    messages: [{ role: "user", content: `Hello [[sim: ${directives}]]` }]
+  })
+
+/** Waits until an answer has begun, so that its interception is running. */
+const begun = (url: string, directives: string) => Effect.tap(ask(url, directives), (answer) => answer.bytes(1))
+
+/** How everything that was recorded ended, by its number: `status`, or `status/error`. */
+const endings = (dir: string): { readonly [ending: string]: number } => {
+  const database = new DatabaseSync(join(dir, "sluice.db"), { readOnly: true })
+  const rows = database
+    .prepare(
+      `SELECT coalesce(i.status, 'open') || coalesce('/' || i.error_code, '') AS ending, count(*) AS number
+       FROM interceptions i JOIN turns t ON t.interception_id = i.id AND t.status = i.status
+         JOIN usage u ON u.turn_id = t.id
+       GROUP BY 1`
+    )
+    .all()
+  const total = database.prepare("SELECT count(*) AS number FROM interceptions").get()
+  database.close()
+  const found = Object.fromEntries(rows.map((row) => [String(row["ending"]), Number(row["number"])]))
+  // An interception without its one turn and one usage would not be among them.
+  assert.strictEqual(
+    Object.values(found).reduce((sum, number) => sum + number, 0),
+    Number(total?.["number"])
+  )
+  return found
+}
+
+/** What a new client is told while the gateway stops: nothing, or to come back. */
+const turnedAway = Effect.fnUntraced(function* (url: string) {
+  const answer = yield* Effect.result(ask(url, "words=1", false))
+  if (answer._tag === "Failure") return assert.strictEqual(answer.failure.code, "ECONNREFUSED")
+  assert.strictEqual(answer.success.status, 503)
+  assert.isAtLeast(Number(answer.success.headers["retry-after"]), 1)
+})
+
+const unready = Effect.fnUntraced(function* (url: string) {
+  const answer = yield* Effect.result(RawClient.send({ url: `${url}/readyz` }))
+  if (answer._tag === "Success") assert.strictEqual(answer.success.status, 503)
+})
+
+/** The error event that ends a stream, and nothing behind it. */
+const assertEndedByShutdown = (text: string) => {
+  const events = text.trimEnd().split("\n\n")
+  const last = JSON.parse(events.at(-1)!.replace(/^data: /, "")) as { error: { code: string } }
+  assert.strictEqual(last.error.code, "shutting_down")
+  assert.notInclude(text, "[DONE]")
+}
+
+describe("an orderly stop", () => {
+  it.live.each(signals)(
+    "on %s lets running calls finish in time, ends the others, and leaves nothing open",
+    (signal) =>
+      Effect.gen(function* () {
+        const gateway = yield* Gateway.start({ config: configWith("3 seconds") })
+        const { url } = gateway
+        const finishing = yield* begun(url, "words=3, delay=300ms")
+        const stalled = yield* begun(url, "stall=3")
+        const whole = yield* Effect.forkChild(ask(url, "words=3, first=1s", false))
+        const headless = yield* Effect.forkChild(ask(url, "hang"))
+        const wholeTooLate = yield* Effect.forkChild(ask(url, "stall", false))
+        const gone = yield* begun(url, "stall=3")
+        // So that the calls without a head are running, too.
+        yield* Effect.sleep("300 millis")
+
+        const asked = performance.now()
+        gateway.kill(signal)
+        yield* Effect.sleep("100 millis")
+        yield* turnedAway(url)
+        yield* unready(url)
+        gone.abort()
+
+        assert.strictEqual(yield* finishing.ended, "clean")
+        assert.isTrue(finishing.text().endsWith("data: [DONE]\n\n"))
+        assert.strictEqual(finishing.headers["content-type"], "text/event-stream; charset=utf-8")
+        const body = yield* Fiber.join(whole)
+        assert.strictEqual(yield* body.ended, "clean")
+        assert.strictEqual(body.status, 200)
+
+        assert.strictEqual(yield* stalled.ended, "clean")
+        assertEndedByShutdown(stalled.text())
+        for (const fiber of [wholeTooLate, headless]) {
+          const late = yield* Fiber.join(fiber)
+          assert.strictEqual(yield* late.ended, "clean")
+          assert.deepStrictEqual([late.status, late.headers["retry-after"]], [503, "1"])
+          assert.include(late.text(), "shutting_down")
+        }
+
+        assert.deepStrictEqual(yield* gateway.exit, { code: 0, signal: null })
+        const took = performance.now() - asked
+        assert.isAbove(took, 2_900)
+        assert.isBelow(took, 5_500)
+        assert.deepStrictEqual(endings(gateway.dir), {
+          completed: 2,
+          "failed/shutdown": 3,
+          "cancelled/client_gone": 1
+        })
+      }),
+    60_000
+  )
+
+  it.live.each(signals)(
+    "is hurried by a second %s",
+    (signal) =>
+      Effect.gen(function* () {
+        const gateway = yield* Gateway.start({ config: configWith("10 minutes") })
+        const stalled = yield* begun(gateway.url, "stall=3")
+        gateway.kill(signal)
+        // One that comes sooner is taken for the first, doubled on its way.
+        yield* Effect.sleep("1 second")
+        const asked = performance.now()
+        gateway.kill(signal)
+        assert.strictEqual(yield* stalled.ended, "clean")
+        assertEndedByShutdown(stalled.text())
+        assert.deepStrictEqual(yield* gateway.exit, { code: 0, signal: null })
+        assert.isBelow(performance.now() - asked, 4_000)
+        assert.deepStrictEqual(endings(gateway.dir), { "failed/shutdown": 1 })
+      }),
+    60_000
+  )
+
+  it.live("does not wait where nothing runs", () =>
+    Effect.gen(function* () {
+      const gateway = yield* Gateway.start({ config: configWith("10 minutes") })
+      const answer = yield* ask(gateway.url, "words=1")
+      yield* answer.ended
+      const asked = performance.now()
+      gateway.kill("SIGTERM")
+      assert.deepStrictEqual(yield* gateway.exit, { code: 0, signal: null })
+      assert.isBelow(performance.now() - asked, 4_000)
+      assert.deepStrictEqual(endings(gateway.dir), { completed: 1 })
+    })
+  )
+})
