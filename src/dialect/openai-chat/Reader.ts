@@ -40,8 +40,10 @@ export class ChatReader implements TurnReader {
 
   push(frame: Frame, out: Array<Frame>): void {
     if (this.malformed !== null) return
-    // The upstream ended inside an event. What came may be whole but for its blank line; anything else was cut.
-    if (frame.unterminated && frame.kind === "event" && !isDone(frame) && !isObject(frame.json)) return
+    if (frame.unterminated && !isDone(frame)) {
+      this.pushRest(frame, out)
+      return
+    }
     if (frame.kind === "event" || frame.kind === "body" || frame.kind === "message") {
       if (isDone(frame)) {
         this.ended = true
@@ -56,6 +58,18 @@ export class ChatReader implements TurnReader {
   }
 
   end(): void {}
+
+  /**
+   * The upstream ended inside an event, which may be whole but for its blank line. It goes on if the turn is at its end
+   * with it; else the turn was cut, and behind half an event no client could read the error event.
+   */
+  private pushRest(frame: Frame, out: Array<Frame>): void {
+    if (frame.kind === "event") {
+      if (!isObject(frame.json)) return
+      this.read(frame)
+    }
+    if (this.outcome !== null) out.push(frame)
+  }
 
   /** Whether the frame is one more chunk of text, like one that was read: nothing else can be in it. */
   private isText(frame: Frame): boolean {
