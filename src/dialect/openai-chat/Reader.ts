@@ -89,7 +89,7 @@ export class ChatReader implements TurnReader {
   private read(frame: Frame): void {
     const chunk = frame.json
     if (!isObject(chunk)) {
-      if (frame.dataStart === frame.dataEnd) return
+      if (frame.dataStart === frame.dataEnd && frame.kind !== "body") return
       this.malformed = "a chunk is not a JSON object"
       return
     }
