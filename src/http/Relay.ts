@@ -1,7 +1,7 @@
 import { Effect, Stream } from "effect"
-import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import type { GatewayError } from "../dialect/GatewayError.ts"
 import { clientError, readAll } from "../interception/Answering.ts"
+import { uuidV7 } from "../interception/Uuid.ts"
 import type { Answer } from "../interception/Interception.ts"
 import { maskBytes, type OpenedTurn, type TurnRequest, type Upstream } from "../upstream/Upstream.ts"
 import { Frame, whole } from "../wire/Frame.ts"
@@ -33,7 +33,7 @@ export const openRelay = Effect.fnUntraced(function* (
 })
 
 const answerOf = (opened: OpenedTurn, length: number | null, frames: Answer["frames"]): Answer => ({
-  id: uuidV7Unsafe(),
+  id: uuidV7(Date.now()),
   head: { status: opened.status, headers: opened.headers },
   transport: opened.transport,
   length,

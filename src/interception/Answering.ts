@@ -3,15 +3,23 @@ import type { NonEmptyReadonlyArray } from "effect/Array"
 import type { AnswerWriter, TransportName, TurnReader } from "../dialect/Dialect.ts"
 import { type GatewayError, gatewayError } from "../dialect/GatewayError.ts"
 import type { Frame } from "../wire/Frame.ts"
-import { type ChunkQueue, Cut, Malformed, maskText, type OpenedTurn, UpstreamError } from "../upstream/Upstream.ts"
+import {
+  type ChunkQueue,
+  Cut,
+  type IdleTimers,
+  Malformed,
+  maskText,
+  type OpenedTurn,
+  UpstreamError
+} from "../upstream/Upstream.ts"
 import { type Ending, recordError, type Settlement, type TurnProgress, type TurnSight } from "./Settlement.ts"
 import type { Decode } from "./stages/Decode.ts"
 import { Read } from "./stages/Read.ts"
 import { compose, type Stage, through } from "./stages/Stage.ts"
 import { write } from "./stages/Write.ts"
 
-/** How long an upstream may still send behind the end of its answer, or usage behind the finish its client saw. */
-const afterEnd = "1 second"
+/** How many milliseconds an upstream may still send behind the end of its answer, or usage behind the finish its client saw. */
+const afterEnd = 1000
 
 /** One turn on its way to the client: the pipeline of DESIGN §2, and how it ends. */
 export class Answering {
@@ -24,8 +32,10 @@ export class Answering {
   private readonly reader: TurnReader
   private readonly read: Read
   private readonly writer: AnswerWriter
-  private readonly now: () => number
+  private readonly timers: IdleTimers["Service"]
   private readonly stages: Stage<Buffer, Frame>
+  /** The frames, pulled one network chunk at a time. */
+  readonly pull: Pull.Pull<NonEmptyReadonlyArray<Frame>, UpstreamError>
   /** The outcome stood in something that was sent. */
   private outcomeSent = false
   /** And whoever reads has come back for more: it was taken. */
@@ -41,7 +51,7 @@ export class Answering {
     readonly decode: Decode
     readonly reader: TurnReader
     readonly writer: AnswerWriter
-    readonly now: () => number
+    readonly timers: IdleTimers["Service"]
   }) {
     this.progress = options.progress
     this.settlement = options.settlement
@@ -51,17 +61,18 @@ export class Answering {
     this.decode = options.decode
     this.reader = options.reader
     this.writer = options.writer
-    this.now = options.now
+    this.timers = options.timers
     this.read = new Read(options.reader)
     this.stages = compose(compose(this.decode, this.read), write(this.writer, options.progress.index))
+    this.pull = options.opened.body.pull.pipe(
+      through(this.stages, (ended) => this.verdict(ended)),
+      (pull) => this.settling(pull)
+    )
   }
 
   /** What the client sees: the upstream's bytes through the stages, its end behind the records. */
   get frames(): Stream.Stream<Frame, UpstreamError> {
-    return Stream.fromPull(Effect.succeed(this.opened.body.pull)).pipe(
-      through(this.stages, (ended) => this.verdict(ended)),
-      (frames) => Stream.transformPull(frames, (pull) => Effect.succeed(this.settling(pull)))
-    )
+    return Stream.fromPull(Effect.succeed(this.pull))
   }
 
   get transport(): TransportName {
@@ -88,8 +99,8 @@ export class Answering {
     type Out = Pull.Pull<NonEmptyReadonlyArray<Frame>, UpstreamError>
     let after: Out | undefined
 
-    const behindEnd: Out = Effect.matchCauseEffect(Effect.timeoutOption(pull, afterEnd), {
-      onSuccess: (frames) => (frames._tag === "Some" ? Effect.succeed(frames.value) : Cause.done()),
+    const behindEnd: Out = Effect.matchCauseEffect(pull, {
+      onSuccess: (frames) => Effect.succeed(frames),
       // The answer is complete and recorded; how its connection ends is no news.
       onFailure: () => Cause.done()
     })
@@ -101,11 +112,12 @@ export class Answering {
     }
 
     const onSuccess = (frames: NonEmptyReadonlyArray<Frame>): Out => {
-      if (this.progress.firstFrameAt === null) this.progress.firstFrameAt = this.now()
+      if (this.progress.firstFrameAt === null) this.progress.firstFrameAt = this.timers.now()
       const last = frames.findIndex((frame) => frame.terminal)
       if (last === -1) return emit(frames)
       const end: Out = Effect.suspend(() => {
         after = behindEnd
+        this.endSoon()
         this.progress.framesOut += frames.length - last
         return Effect.as(this.settle(this.ending()), frames.slice(last) as unknown as NonEmptyReadonlyArray<Frame>)
       })
@@ -125,6 +137,20 @@ export class Answering {
     return Effect.suspend(() => {
       this.outcomeTaken = this.outcomeSent
       return after ?? Effect.matchCauseEffect(pull, { onSuccess, onFailure })
+    })
+  }
+
+  /** An upstream that keeps its connection open behind the end of its answer does not keep the client's open. */
+  private endSoon(): void {
+    const { body } = this.opened
+    if (body.closed) return
+    const due = this.timers.now() + afterEnd
+    this.timers.watch({
+      due: () => due,
+      expire: () => {
+        body.end()
+        return "done"
+      }
     })
   }
 
@@ -209,7 +235,7 @@ export class Answering {
   }
 
   /** Reads the upstream on without showing it to anybody. Answers whether it came to its end in time. */
-  private readOn(time: string | number): Effect.Effect<boolean> {
+  private readOn(time: number): Effect.Effect<boolean> {
     const unseen: Array<Frame> = []
     const { body } = this.opened
     const loop = Effect.gen({ self: this }, function* () {
@@ -229,7 +255,7 @@ export class Answering {
       ),
       // Finalizers are not interruptible, and a wait that cannot be interrupted cannot time out.
       Effect.interruptible,
-      Effect.timeoutOrElse({ duration: time as number, orElse: () => Effect.succeed(false) })
+      Effect.timeoutOrElse({ duration: time, orElse: () => Effect.succeed(false) })
     )
   }
 }

@@ -1,5 +1,4 @@
 import { Context, Duration, Effect, Layer, Pull, Scope, Stream } from "effect"
-import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import type { BadRequest, Dialect, RequestView, TransportName } from "../dialect/Dialect.ts"
 import { dialectOf } from "../dialect/Dialects.ts"
 import { isObject } from "../dialect/Json.ts"
@@ -24,6 +23,7 @@ import { type Head, type InboundRequest, type Refused, refusal } from "./Inbound
 import { Observer } from "./Observer.ts"
 import { recordError, Settlement, type TurnProgress } from "./Settlement.ts"
 import { decode } from "./stages/Decode.ts"
+import { uuidV7 } from "./Uuid.ts"
 
 /** What a client gets. */
 export interface Answer {
@@ -94,7 +94,8 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
   const recorder = yield* Recorder
   const upstream = yield* Upstream
   const observe = yield* Observer
-  const { now } = yield* IdleTimers
+  const timers = yield* IdleTimers
+  const { now } = timers
   const drain = settings.on_client_gone === "drain" ? Duration.toMillis(settings.limits.drain) : 0
   const running = new Map<Settlement, ChunkQueue<UpstreamError> | null>()
   let stopping = false
@@ -103,7 +104,7 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
     const use = route === null ? null : upstream.credential(route.provider.name, request.credential)
     const userAgent = request.headers["user-agent"]
     const row: Row = {
-      id: uuidV7Unsafe(),
+      id: uuidV7(now()),
       actor: request.actor(use ?? { kind: "none", hint: null }),
       provider: route?.provider.name ?? request.provider,
       providerType: route?.provider.type ?? null,
@@ -189,7 +190,7 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
     // From here on every way out settles.
     const settlement = settlementOf(request, route, asked)
     const progress: TurnProgress = {
-      id: uuidV7Unsafe(),
+      id: uuidV7(settlement.row.startedAt),
       index: 0,
       startedAt: settlement.row.startedAt,
       transport: null,
@@ -254,7 +255,7 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
       ),
       reader: dialect.turn({ asked }),
       writer: dialect.answer({ asked, model: renamed ? asked.model : null, usageAdded }),
-      now
+      timers
     })
     const head = headOf(settlement, opened, renamed ? asked.model : null)
     if (opened.transport === "json") {
@@ -332,7 +333,7 @@ const streamedAnswer = (id: string, head: Head, answering: Answering): Answer =>
 
 /** A JSON answer's head waits for its body, so that one that breaks off can still be answered with an error. */
 const wholeAnswer = Effect.fnUntraced(function* (id: string, head: Head, answering: Answering) {
-  const pull = yield* Stream.toPull(answering.frames)
+  const { pull } = answering
   const first = yield* pull.pipe(Pull.catchDone(() => Effect.succeed([])))
   const body = first[0]
   const answer: Answer = {
@@ -340,7 +341,8 @@ const wholeAnswer = Effect.fnUntraced(function* (id: string, head: Head, answeri
     head,
     transport: "json",
     length: body?.kind === "body" ? body.length : null,
-    frames: Stream.concat(Stream.fromIterable(first), Stream.fromPull(Effect.succeed(pull))),
+    // A body that is too large to hold goes on in parts.
+    frames: body?.kind === "body" ? Stream.succeed(body) : Stream.concat(Stream.fromIterable(first), answering.frames),
     keepAlive: () => null
   }
   return answer

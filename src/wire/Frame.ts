@@ -32,6 +32,8 @@ export class Frame {
   readonly terminal: boolean
   /** Whether the upstream ended before the blank line that closes an event. */
   readonly unterminated: boolean
+  /** `source` as latin1, one character a byte, where whoever cut the frame had it at hand. */
+  readonly text: string | null
   private parsed: unknown = undefined
   private decoded: string | undefined = undefined
 
@@ -45,7 +47,8 @@ export class Frame {
     dataEnd: number,
     lines: number,
     terminal = false,
-    unterminated = false
+    unterminated = false,
+    text: string | null = null
   ) {
     this.source = source
     this.start = start
@@ -57,6 +60,7 @@ export class Frame {
     this.lines = lines
     this.terminal = terminal
     this.unterminated = unterminated
+    this.text = text
   }
 
   /** The frame as it stands on the wire. */

@@ -120,7 +120,7 @@ export class SseDecoder {
         end + 2 - at <= max
       ) {
         const event = dataLine === at ? "" : this.name(chunk, text, valueAt(text, at + 6), lf)
-        out.push(new Frame(chunk, at, end + 2, "event", event, valueAt(text, dataLine + 5), end, 1))
+        out.push(new Frame(chunk, at, end + 2, "event", event, valueAt(text, dataLine + 5), end, 1, false, false, text))
         this.first = false
         at = end + 2
         continue

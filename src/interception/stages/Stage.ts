@@ -1,4 +1,4 @@
-import { Cause, Effect, Pull, Stream } from "effect"
+import { Cause, Effect, Pull } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 
 /**
@@ -32,45 +32,38 @@ export const compose = <A, B, C>(first: Stage<A, B>, second: Stage<B, C>): Stage
 }
 
 /**
- * Runs a stream through a stage: one operator, however many stages were composed.
+ * Runs a stream's pull through a stage: one operator, however many stages were composed.
  *
  * @param verdict asked after every chunk, and with `ended` after the last: an error ends the stream once what was
  * released before it has gone on.
  */
 export const through =
   <In, Out, E2>(stage: Stage<In, Out>, verdict: (ended: boolean) => E2 | null) =>
-  <E>(self: Stream.Stream<In, E>): Stream.Stream<Out, E | E2> =>
-    Stream.transformPull(self, (pull) => Effect.succeed(pullThrough(pull, stage, verdict)))
+  <E>(pull: Pull.Pull<NonEmptyReadonlyArray<In>, E>): Pull.Pull<NonEmptyReadonlyArray<Out>, E | E2> => {
+    let after: Pull.Pull<never, E | E2> | undefined
 
-const pullThrough = <In, Out, E, E2>(
-  pull: Pull.Pull<NonEmptyReadonlyArray<In>, E>,
-  stage: Stage<In, Out>,
-  verdict: (ended: boolean) => E2 | null
-): Pull.Pull<NonEmptyReadonlyArray<Out>, E | E2> => {
-  let after: Pull.Pull<never, E | E2> | undefined
+    const release = (out: ReadonlyArray<Out>): Pull.Pull<NonEmptyReadonlyArray<Out>, E | E2> =>
+      out.length > 0 ? Effect.succeed(out as NonEmptyReadonlyArray<Out>) : (after ?? next)
 
-  const release = (out: ReadonlyArray<Out>): Pull.Pull<NonEmptyReadonlyArray<Out>, E | E2> =>
-    out.length > 0 ? Effect.succeed(out as NonEmptyReadonlyArray<Out>) : (after ?? next)
+    const onSuccess = (input: NonEmptyReadonlyArray<In>) => {
+      const out: Array<Out> = []
+      stage.push(input, out)
+      const error = verdict(false)
+      if (error !== null) after = Effect.fail(error)
+      return release(out)
+    }
 
-  const onSuccess = (input: NonEmptyReadonlyArray<In>) => {
-    const out: Array<Out> = []
-    stage.push(input, out)
-    const error = verdict(false)
-    if (error !== null) after = Effect.fail(error)
-    return release(out)
+    const onFailure = (cause: Cause.Cause<E | Cause.Done>): Pull.Pull<NonEmptyReadonlyArray<Out>, E | E2> => {
+      if (!Pull.isDoneCause(cause)) return Effect.failCause(cause as Cause.Cause<E>)
+      const out: Array<Out> = []
+      stage.end(out)
+      const error = verdict(true)
+      after = error === null ? Cause.done() : Effect.fail(error)
+      return release(out)
+    }
+
+    const next: Pull.Pull<NonEmptyReadonlyArray<Out>, E | E2> = Effect.suspend(
+      () => after ?? Effect.matchCauseEffect(pull, { onSuccess, onFailure })
+    )
+    return next
   }
-
-  const onFailure = (cause: Cause.Cause<E | Cause.Done>): Pull.Pull<NonEmptyReadonlyArray<Out>, E | E2> => {
-    if (!Pull.isDoneCause(cause)) return Effect.failCause(cause as Cause.Cause<E>)
-    const out: Array<Out> = []
-    stage.end(out)
-    const error = verdict(true)
-    after = error === null ? Cause.done() : Effect.fail(error)
-    return release(out)
-  }
-
-  const next: Pull.Pull<NonEmptyReadonlyArray<Out>, E | E2> = Effect.suspend(
-    () => after ?? Effect.matchCauseEffect(pull, { onSuccess, onFailure })
-  )
-  return next
-}
