@@ -86,7 +86,9 @@ export class Answering {
   /** Whether what came so far can go on, and at the end whether it was all. */
   private verdict(ended: boolean): UpstreamError | null {
     if (this.reader.malformed !== null) return this.error(new Malformed({ detail: this.reader.malformed }))
-    if (!ended || this.reader.outcome !== null || this.decode.overflowed) return null
+    if (!ended) return null
+    if (this.decode.midFrame) return this.error(new Cut({ detail: "it ended inside a frame" }))
+    if (this.reader.outcome !== null || this.decode.overflowed) return null
     return this.error(new Cut({ detail: "it ended without its last frame" }))
   }
 

@@ -46,16 +46,13 @@ class DecodeSse implements Decode {
 /** One JSON body as one frame. One that is too large goes through in parts, the last of them held to the end. */
 class DecodeBody implements Decode {
   overflowed = false
+  midFrame = false
   private readonly limit: number
   private held: Array<Buffer> = []
   private size = 0
 
   constructor(limit: number) {
     this.limit = limit
-  }
-
-  get midFrame(): boolean {
-    return this.overflowed
   }
 
   push(chunks: ReadonlyArray<Buffer>, out: Array<Frame>): void {
@@ -65,6 +62,7 @@ class DecodeBody implements Decode {
     }
     if (!this.overflowed && this.size <= this.limit) return
     this.overflowed = true
+    this.midFrame = true
     const last = this.held.pop()
     for (const chunk of this.held) out.push(part(chunk, false))
     this.held = last === undefined ? [] : [last]
@@ -73,6 +71,7 @@ class DecodeBody implements Decode {
   end(out: Array<Frame>): void {
     const held = this.held
     this.held = []
+    this.midFrame = false
     if (this.overflowed) for (const chunk of held) out.push(part(chunk, true))
     else out.push(whole("body", held.length === 1 ? held[0]! : Buffer.concat(held)))
   }
