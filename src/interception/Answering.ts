@@ -131,6 +131,8 @@ export class Answering {
     const onFailure = (cause: Cause.Cause<UpstreamError | Cause.Done>): Out => {
       if (Pull.isDoneCause(cause)) return Effect.andThen(this.settle(this.ending()), Cause.done())
       if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause as Cause.Cause<never>)
+      // The client has been told what went wrong, and the records say it.
+      if (this.reader.outcome === "failed") return Effect.andThen(this.settle(this.ending()), Cause.done())
       return this.broken(cause as Cause.Cause<UpstreamError>, (next) => {
         after = next
       })
