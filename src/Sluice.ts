@@ -3,19 +3,25 @@ import { Actors } from "./access/Actors.ts"
 import type { SluiceConfig, SluiceConfigInput } from "./config/Config.ts"
 import type { ConfigError } from "./config/ConfigError.ts"
 import { make as makeConfig } from "./config/Load.ts"
+import { isLoopback } from "./config/Listener.ts"
 import { Settings } from "./config/Settings.ts"
 import { storeOf } from "./config/Store.ts"
+import { adminRule, admission } from "./http/Admission.ts"
+import * as ApiRoutes from "./http/ApiRoutes.ts"
+import * as Health from "./http/Health.ts"
 import { Lifecycle } from "./http/Lifecycle.ts"
 import * as Routes from "./http/Routes.ts"
 import { Interception } from "./interception/Interception.ts"
 import { Recorder } from "./recorder/Recorder.ts"
 import type { RecorderError } from "./recorder/RecorderError.ts"
+import type { Metrics } from "./telemetry/Metrics.ts"
+import * as Telemetry from "./telemetry/Telemetry.ts"
 import { IdleTimers } from "./upstream/IdleTimers.ts"
 import * as Providers from "./upstream/Providers.ts"
 import type { Upstream } from "./upstream/Upstream.ts"
 
 /** Every service of the gateway. */
-export type Services = Settings | Lifecycle | Interception | Upstream | IdleTimers | Actors
+export type Services = Settings | Lifecycle | Interception | Upstream | IdleTimers | Actors | Metrics
 
 /**
  * The gateway without an HTTP server: every service but the recorder, which the host chooses.
@@ -38,13 +44,39 @@ export const layer = (input: SluiceConfigInput = {}): Layer.Layer<Services, Conf
 export const layerOf = (config: SluiceConfig): Layer.Layer<Services, never, Recorder> =>
   Interception.layer(config).pipe(
     Layer.provideMerge(Providers.layer(config)),
-    Layer.provideMerge(Layer.mergeAll(IdleTimers.layer, Lifecycle.layer, Actors.layer, Layer.succeed(Settings, config)))
+    Layer.provideMerge(
+      Layer.mergeAll(
+        IdleTimers.layer,
+        Lifecycle.layer,
+        Actors.layer,
+        Telemetry.layer(Object.keys(config.providers)),
+        Layer.succeed(Settings, config)
+      )
+    )
+  )
+
+/** The routes, with the management API open to those whom `reachable` says can only be on this machine. */
+const routesFor = (loopback: (config: SluiceConfig) => boolean) =>
+  Layer.unwrap(
+    Effect.map(Settings, (config) => {
+      const admit = admission(config.server)
+      const admitAdmin = adminRule({ token: config.server.admin_token, loopback: loopback(config) })
+      return Layer.mergeAll(Routes.layer, Health.layer(admit), ApiRoutes.layer({ admit, admitAdmin }))
+    })
   )
 
 /**
- * The routes that clients call, for an `HttpRouter` on Node's HTTP server: below each provider's name, and below `/v1`.
+ * The routes for an `HttpRouter` of a host, on Node's HTTP server: calls below each provider's name and below `/v1`,
+ * `/livez`, `/readyz` and `/metrics`, and the management API below `/api`, which needs `server.admin_token`. Names that
+ * clients address the host by have to stand in `server.hosts`.
  */
-export const routes = Routes.layer
+export const routes = routesFor(() => false)
+
+/** The routes of the service of its own, with a 404 that says what there is. */
+export const serviceRoutes = Layer.mergeAll(
+  routesFor((config) => isLoopback(config.server.host)),
+  Routes.notFound
+)
 
 /** The recorder that a config names in `recorder.url`. */
 export const recorderOf = (config: SluiceConfig): Layer.Layer<Recorder, RecorderError> => {

@@ -23,7 +23,7 @@ const serveCommand = Effect.fnUntraced(function* (loaded: LoadedConfig): Effect.
   const unsafe = listenerError(loaded.config, loaded.file)
   if (unsafe !== null) return yield* unsafe
   const { host } = loaded.config.server
-  yield* serve(Sluice.routes, (port) => {
+  yield* serve(Sluice.serviceRoutes, (port) => {
     listened = true
     return Console.log(banner({ host, port, loaded }))
   }).pipe(Effect.provide(services(loaded)))

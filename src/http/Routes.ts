@@ -10,6 +10,7 @@ import { Interception } from "../interception/Interception.ts"
 import { uuidV7 } from "../interception/Uuid.ts"
 import { credentialOf } from "../upstream/Credential.ts"
 import { IdleTimers, Upstream } from "../upstream/Upstream.ts"
+import { type Admit, admission } from "./Admission.ts"
 import { readBody } from "./ClientRequest.ts"
 import { breakOff, send } from "./ClientResponse.ts"
 import { Lifecycle } from "./Lifecycle.ts"
@@ -42,22 +43,28 @@ export const layer = HttpRouter.use(
       yield* router.add("*", `/${name}/*`, (request) => handle(request, name))
     }
     yield* router.add("*", "/v1/*", (request) => handle(request, null))
-    yield* router.addGlobalMiddleware(notFound(yield* Upstream))
   })
 )
 
 /**
- * Words the 404 of the router, which is what it answers where no route is near, and where a path cannot be decoded. As
- * a middleware it leaves the paths to the other routes of a host.
+ * Words the 404 of the router, which is what it answers where no route is near, and where a path cannot be decoded: for
+ * a router that has no other routes than the gateway's.
  */
-const notFound =
-  (upstream: Upstream["Service"]) =>
+export const notFound = HttpRouter.use((router) =>
+  Effect.flatMap(Effect.all([Upstream, Settings]), ([upstream, { server }]) =>
+    router.addGlobalMiddleware(wordNotFound(upstream, admission(server)))
+  )
+)
+
+const wordNotFound =
+  (upstream: Upstream["Service"], admit: Admit) =>
   <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
     Effect.catch(app, (error) => {
       if (!HttpServerError.isHttpServerError(error) || error.reason._tag !== "RouteNotFound") return Effect.fail(error)
       return Effect.map(HttpServerRequest.HttpServerRequest, (request) => {
         const incoming = NodeHttpServerRequest.toIncomingMessage(request) as IncomingMessage
         const response = NodeHttpServerRequest.toServerResponse(request) as ServerResponse
+        if (refusedAtTheDoor(admit, incoming, response)) return answered
         const { path } = addressOf(incoming.url!)
         const name = /^\/([^/]+)\//.exec(path)?.[1] ?? ""
         const named = name === "" ? null : upstream.named(name, null)
@@ -78,6 +85,7 @@ const makeHandler = Effect.gen(function* () {
   const timers = yield* IdleTimers
   const lifecycle = yield* Lifecycle
   const { actor } = yield* Actors
+  const admit = admission(config.server)
   const limits = {
     keepAlive: Duration.toMillis(config.limits.keep_alive),
     write: Duration.toMillis(config.limits.write)
@@ -161,6 +169,7 @@ const makeHandler = Effect.gen(function* () {
     Effect.withFiber((fiber) => {
       const incoming = NodeHttpServerRequest.toIncomingMessage(request) as IncomingMessage
       const response = NodeHttpServerRequest.toServerResponse(request) as ServerResponse
+      if (refusedAtTheDoor(admit, incoming, response)) return Effect.succeed(answered)
       const { path, query } = addressOf(incoming.url!)
       const call: Call = {
         incoming,
@@ -189,6 +198,23 @@ const makeHandler = Effect.gen(function* () {
       )
     })
 })
+
+/** Answers what the listener's rules do not let in; puts on what a browser wants to see otherwise. */
+const refusedAtTheDoor = (admit: Admit, incoming: IncomingMessage, response: ServerResponse): boolean => {
+  const verdict = admit(incoming)
+  switch (verdict._tag) {
+    case "Admitted":
+      for (const name in verdict.cors) response.setHeader(name, verdict.cors[name]!)
+      return false
+    case "Preflight":
+      response.writeHead(204, verdict.headers)
+      response.end()
+      return true
+    case "Forbidden":
+      sendError(response, gatewayError(403, "forbidden", verdict.message), uuidV7(Date.now()))
+      return true
+  }
+}
 
 /** Whatever happened, the response is over: Effect's server would write an answer of its own into an open one. */
 const finish = (response: ServerResponse, error: GatewayError): void => {

@@ -1,11 +1,14 @@
 import { createServer, type Server } from "node:http"
 import { NodeHttpServer } from "@effect/platform-node"
-import { Duration, Effect, Layer, Schema } from "effect"
-import { HttpRouter } from "effect/http"
+import { Duration, Effect, type FileSystem, Layer, type Path, Schema } from "effect"
+import { type Etag, type HttpPlatform, HttpRouter } from "effect/http"
+import type { Actors } from "../access/Actors.ts"
 import { Settings } from "../config/Settings.ts"
 import { Interception } from "../interception/Interception.ts"
+import type { Recorder } from "../recorder/Recorder.ts"
+import type { Metrics } from "../telemetry/Metrics.ts"
+import type { IdleTimers, Upstream } from "../upstream/Upstream.ts"
 import { Lifecycle } from "./Lifecycle.ts"
-import type * as Routes from "./Routes.ts"
 
 /** The listener could not be started. */
 export class ListenError extends Schema.TaggedError<ListenError>()("ListenError", {
@@ -32,8 +35,11 @@ const maxHeaderSize = 65_536
 /** How long connections may take to close once every call on them has ended, and calls once they were ended. */
 const grace = Duration.seconds(2)
 
-/** What the routes of the service need. */
-type RouteServices = Layer.Services<typeof Routes.layer>
+/** What the server itself gives to the routes. */
+type FromServer = HttpRouter.HttpRouter | HttpPlatform.HttpPlatform | Etag.Generator | FileSystem.FileSystem | Path.Path
+
+/** What the routes take from the gateway. */
+type FromGateway = Settings | Lifecycle | Interception | Upstream | IdleTimers | Actors | Recorder | Metrics
 
 /**
  * Serves routes on the address of the config until it is interrupted, then stops in order: no new calls, the running
@@ -43,9 +49,9 @@ type RouteServices = Layer.Services<typeof Routes.layer>
  * @param onListening told the port, which the operating system chose for port 0
  */
 export const serve = Effect.fnUntraced(function* (
-  routes: Layer.Layer<never, never, RouteServices>,
+  routes: Layer.Layer<never, never, FromServer | FromGateway>,
   onListening: (port: number) => Effect.Effect<void>
-): Effect.fn.Return<void, ListenError, Exclude<RouteServices, HttpRouter.HttpRouter>> {
+): Effect.fn.Return<void, ListenError, FromGateway> {
   const config = yield* Settings
   const { host, port } = config.server
   const server = createServer({ keepAliveTimeout, maxHeaderSize, headersTimeout: 60_000 })
