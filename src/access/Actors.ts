@@ -1,5 +1,6 @@
-import { createHmac, randomBytes } from "node:crypto"
+import { createHmac } from "node:crypto"
 import { Context, Effect, Layer } from "effect"
+import { Recorder } from "../recorder/Recorder.ts"
 import type { Credential, CredentialUse } from "../upstream/Upstream.ts"
 
 /** How many keys are remembered with the actor they stand for. */
@@ -16,10 +17,9 @@ export class Actors extends Context.Service<
     readonly actor: (client: Credential | null, use: CredentialUse) => string
   }
 >()("sluice/access/Actors") {
-  static readonly layer: Layer.Layer<Actors> = Layer.effect(
+  static readonly layer: Layer.Layer<Actors, never, Recorder> = Layer.effect(
     Actors,
-    Effect.sync(() => {
-      const secret = randomBytes(32)
+    Effect.map(Recorder, ({ secret }) => {
       const known = new Map<string, string>()
       const derive = (key: string): string => {
         const actor = known.get(key)

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto"
 import { Effect, Option } from "effect"
 import { CostSums } from "./Decimal.ts"
 import type { InterceptionQuery } from "./Recorder.ts"
@@ -28,6 +29,7 @@ interface Held {
 
 /** Keeps records in this process, all of them and without a bound: for tests and short trials. */
 export class MemoryStore implements RecordStore {
+  readonly secret = randomBytes(32)
   private readonly held = new Map<string, Held>()
   /** What came before the interception it belongs to. */
   private readonly early = new Map<string, InterceptionClose>()

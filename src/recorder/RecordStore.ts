@@ -30,6 +30,8 @@ export interface EndedInstance {
  * and are the same for all.
  */
 export interface RecordStore {
+  /** Random bytes made when the store was, which stay its own. */
+  readonly secret: Buffer
   readonly write: WriteBatches
   /** Like `write`, for batches that come late: later rows of the same interceptions may have landed before them. */
   readonly writeLate: WriteBatches

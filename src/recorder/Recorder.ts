@@ -117,6 +117,8 @@ export class Recorder extends Context.Service<
     readonly statistics: Effect.Effect<RecorderStatistics>
     /** Waits until everything committed so far is durable. */
     readonly flush: Effect.Effect<void>
+    /** Random bytes that only this installation knows, as long as its store lives: names are derived with it. */
+    readonly secret: Buffer
   }
 >()("sluice/recorder/Recorder") {
   /**
@@ -153,7 +155,8 @@ export class Recorder extends Context.Service<
       usage: store.usage,
       healthy: Effect.sync(() => queue.healthy),
       statistics: Effect.sync(() => queue.statistics),
-      flush: queue.flush
+      flush: queue.flush,
+      secret: store.secret
     })
   })
 
@@ -183,7 +186,8 @@ export class Recorder extends Context.Service<
     usage: () => Effect.succeed([]),
     healthy: Effect.succeed(true),
     statistics: Effect.succeed(noStatistics),
-    flush: Effect.void
+    flush: Effect.void,
+    secret: Buffer.alloc(32)
   })
 }
 

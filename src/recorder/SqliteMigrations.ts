@@ -119,6 +119,11 @@ export const migrations: ReadonlyArray<string> = [
     source TEXT NOT NULL,
     PRIMARY KEY (interception_id, batch, place)
   ) WITHOUT ROWID;
+  `,
+  // SQLite draws randomblob from a ChaCha20 generator that the operating system seeds.
+  `
+  CREATE TABLE installation (secret BLOB NOT NULL) STRICT;
+  INSERT INTO installation VALUES (randomblob(32));
   `
 ]
 

@@ -107,6 +107,7 @@ export const openSqliteStore = Effect.fnUntraced(function* (options: SqliteStore
   )
 
   const store: RecordStore = {
+    secret: yield* attempt("open the store", () => secretOf(database)),
     write: write(instance.number, false),
     writeLate: write(instance.number, true),
     endedInstances,
@@ -117,6 +118,12 @@ export const openSqliteStore = Effect.fnUntraced(function* (options: SqliteStore
   const open: OpenStore = { store, spool: instance.spool }
   return open
 })
+
+const secretOf = (database: DatabaseSync): Buffer => {
+  const secret = database.prepare("SELECT secret FROM installation").get()?.["secret"]
+  if (!(secret instanceof Uint8Array)) throw new Error("the database has lost its installation secret")
+  return Buffer.from(secret)
+}
 
 /** Opens and migrates. What people wrote is in it, so only its owner may read it; the log and its index follow it. */
 const openDatabase = (sqlite: Sqlite, filename: string): DatabaseSync => {

@@ -1,13 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Layer } from "effect"
 import { Actors } from "../../src/access/Actors.ts"
+import { Recorder } from "../../src/recorder/Recorder.ts"
 import type { Credential, CredentialUse } from "../../src/upstream/Upstream.ts"
 
 const key = (text: string, form: Credential["form"] = "bearer"): Credential => ({ key: text, form })
 const use = (kind: CredentialUse["kind"]): CredentialUse => ({ kind, hint: null })
 
+const installation = Actors.layer.pipe(Layer.provide(Layer.fresh(Recorder.layerMemory)))
+
 const withActors = (test: (actor: Actors["Service"]["actor"]) => void) =>
-  Effect.map(Actors, ({ actor }) => test(actor)).pipe(Effect.provide(Actors.layer))
+  Effect.map(Actors, ({ actor }) => test(actor)).pipe(Effect.provide(installation))
 
 describe("the actor in open mode", () => {
   it.effect("is anonymous where the client's key is not used", () =>
@@ -40,8 +43,8 @@ describe("the actor in open mode", () => {
   it.effect("of one installation says nothing about the key to another", () =>
     Effect.gen(function* () {
       const own = Effect.map(Actors, ({ actor }) => actor(key("sk-client"), use("byok")))
-      const one = yield* own.pipe(Effect.provide(Actors.layer, { local: true }))
-      const other = yield* own.pipe(Effect.provide(Actors.layer, { local: true }))
+      const one = yield* own.pipe(Effect.provide(installation, { local: true }))
+      const other = yield* own.pipe(Effect.provide(installation, { local: true }))
       assert.notStrictEqual(one, other)
     })
   )

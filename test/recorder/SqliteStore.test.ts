@@ -61,6 +61,17 @@ const replayed = (recorder: Recorder["Service"], batches: number) =>
 const noSpool = (folder: string) => eventually(Effect.sync(() => spools(folder).length === 0))
 
 describe("a database that another connection has locked", () => {
+  it.effect("keeps its installation's secret from start to start, and has one of its own", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const secretOf = (where: string) => during(where, (recorder) => Effect.succeed(recorder.secret.toString("hex")))
+      const first = yield* secretOf(folder)
+      assert.match(first, /^[0-9a-f]{64}$/)
+      assert.strictEqual(yield* secretOf(folder), first)
+      assert.notStrictEqual(yield* secretOf(yield* temporaryFolder), first)
+    })
+  )
+
   it.effect("takes the batch once it is free again, and blocks nobody meanwhile", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
