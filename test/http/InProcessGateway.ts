@@ -1,5 +1,5 @@
 import { connect, type Socket } from "node:net"
-import { Deferred, Effect, Layer, type Scope } from "effect"
+import { Deferred, Effect, Layer, References, type Scope } from "effect"
 import type { SluiceConfigInput } from "../../src/config/Config.ts"
 import { serve } from "../../src/http/Server.ts"
 import * as Sluice from "../../src/Sluice.ts"
@@ -52,16 +52,30 @@ export const startGateway = (
         retries: { times: 0 },
         ...config,
         server: { port: 0, ...server }
-      }).pipe(Layer.provideMerge(Recordings.layer))
+      }).pipe(
+        Layer.provideMerge(Recordings.layer),
+        Layer.provideMerge(Layer.succeed(References.MinimumLogLevel, "None"))
+      )
     )
     const listening = Deferred.makeUnsafe<number>()
     yield* Effect.forkScoped(
-      serve(Sluice.routes, (port) => Deferred.succeed(listening, port)).pipe(Effect.provideContext(services))
+      serve(Sluice.serviceRoutes, (port) => Deferred.succeed(listening, port)).pipe(Effect.provideContext(services))
     )
     const port = yield* Deferred.await(listening)
     const recordings = yield* Effect.provideContext(Recordings, services)
     return { url: `http://127.0.0.1:${port}`, port, upstream, recordings }
   }).pipe(Effect.orDie)
+
+/** A body as chunks of so many bytes (RFC 9112, section 7.1). */
+export const chunked = (body: string | Uint8Array, size = 1000): Buffer => {
+  const bytes = Buffer.from(body as string)
+  const parts: Array<Buffer> = []
+  for (let at = 0; at < bytes.length; at += size) {
+    const part = bytes.subarray(at, at + size)
+    parts.push(Buffer.from(`${part.length.toString(16)}\r\n`), part, Buffer.from("\r\n"))
+  }
+  return Buffer.concat([...parts, Buffer.from("0\r\n\r\n")])
+}
 
 /** A bare connection: what is written goes out as it stands, and what comes is kept. */
 export interface Wire {
