@@ -147,6 +147,10 @@ const makeHandler = Effect.gen(function* () {
 
   const route = (call: Call) => {
     const target = targetOf(call.path)
+    if (!addressOf(call.incoming.url!).path.startsWith(call.provider === null ? "/v1/" : `/${call.provider}/`)) {
+      // Routers decode paths and may take letters of either case for the same; what goes on is what was written.
+      return refused(call, unknownRoute(call.incoming.method!, addressOf(call.incoming.url!).path))
+    }
     if (call.provider === null && call.path === "/v1/models" && isRead(call.incoming)) {
       return Effect.sync(() => listModels(call, upstream.models))
     }
