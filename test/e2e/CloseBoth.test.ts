@@ -211,7 +211,7 @@ describe("close both (law 4)", () => {
           if (handles.length > fresh.handles.length) handles.splice(handles.indexOf("Timeout"), 1)
           assert.deepStrictEqual(handles, fresh.handles)
         }
-        assert.isBelow(growth, 1024)
+        assert.isBelow(growth, 2048)
         for (const phase of ["before the head", "mid-stream", "in a flood", "in a body"] as const) {
           assert.isBelow(slowest(phase), 1_000, phase)
         }
