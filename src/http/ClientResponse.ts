@@ -112,6 +112,8 @@ class Sink implements Watched {
 
   private readonly drained: Effect.Effect<void> = Effect.callback<void>((resume) => {
     const { response } = this
+    // The runtime may let others run between the write and this, and the drain come meanwhile.
+    if (!response.writableNeedDrain) return resume(Effect.void)
     this.blockedSince = this.timers.now()
     const onDrain = () => {
       this.blockedSince = 0
