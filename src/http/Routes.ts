@@ -8,9 +8,9 @@ import { type GatewayError, gatewayError } from "../dialect/GatewayError.ts"
 import type { InboundRequest } from "../interception/InboundRequest.ts"
 import { Interception } from "../interception/Interception.ts"
 import { uuidV7 } from "../interception/Uuid.ts"
-import { credentialOf } from "../upstream/Credential.ts"
+import { type Credential, credentialOf } from "../upstream/Credential.ts"
 import { IdleTimers, Upstream } from "../upstream/Upstream.ts"
-import { type Admit, admission } from "./Admission.ts"
+import { type Admit, adminRule, admission } from "./Admission.ts"
 import { readBody } from "./ClientRequest.ts"
 import { breakOff, send } from "./ClientResponse.ts"
 import { Lifecycle } from "./Lifecycle.ts"
@@ -91,8 +91,18 @@ const makeHandler = Effect.gen(function* () {
     write: Duration.toMillis(config.limits.write)
   }
 
+  const token = config.server.admin_token
+  const admitAdmin = token === undefined ? null : adminRule({ token, loopback: false })
+
+  /** The client's credential for a provider. The admin token is none: it must not get into other hands. */
+  const credentialFrom = ({ headers }: IncomingMessage): Credential | null => {
+    const credential = credentialOf(headers)
+    if (credential === null || admitAdmin === null) return credential
+    return admitAdmin(`Bearer ${credential.key}`)._tag === "Allowed" ? null : credential
+  }
+
   const inbound = (call: Call, dialect: InboundRequest["dialect"]) => {
-    const credential = credentialOf(call.incoming.headers)
+    const credential = credentialFrom(call.incoming)
     return {
       dialect,
       method: call.incoming.method!,
@@ -137,7 +147,7 @@ const makeHandler = Effect.gen(function* () {
         path: call.path,
         query: call.query,
         headers: call.incoming.headers,
-        credential: credentialOf(call.incoming.headers),
+        credential: credentialFrom(call.incoming),
         body: body === null || body.length === 0 ? null : body
       })
       yield* send(call.response, answer, timers, limits)
