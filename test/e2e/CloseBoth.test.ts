@@ -195,6 +195,10 @@ describe("close both (law 4)", () => {
         yield* runWaves(streams / 2, streams)
         const end = yield* idleAgain(idle)
 
+        const metrics = yield* RawClient.send({ url: `${gateway.url}/metrics` })
+        yield* metrics.ended
+        assert.match(metrics.text(), /^sluice_open_interceptions 0$/m)
+
         const slowest = (phase: Phase) => Math.round(Math.max(...(delays[phase] ?? [Number.POSITIVE_INFINITY])))
         const growth = Math.round((end.heap - half.heap) / 1024)
         yield* Effect.sync(() =>

@@ -78,6 +78,8 @@ describe("an orderly stop", { concurrent: true }, () => {
         // So that the calls without a head are running, too.
         yield* Effect.sleep("300 millis")
 
+        assert.strictEqual((yield* RawClient.send({ url: `${url}/readyz` })).status, 200)
+
         const asked = performance.now()
         gateway.kill(signal)
         yield* Effect.sleep("100 millis")
