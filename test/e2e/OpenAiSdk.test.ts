@@ -378,7 +378,12 @@ layer(Running.layer, { excludeTestServices: true, timeout: "90 seconds" })(
         const { gateway } = yield* Running
         const openai = yield* client("/sim/v1")
         const controller = new AbortController()
-        setTimeout(() => controller.abort(), 200)
+        yield* Effect.forkChild(
+          Effect.andThen(
+            Effect.sleep("200 millis"),
+            Effect.sync(() => controller.abort())
+          )
+        )
         const thrown = yield* failure(() =>
           openai.chat.completions.create(
             { model: "sim", messages: user("Aborted early [[sim: hang]]") },

@@ -53,6 +53,8 @@ export class NotListening extends Data.TaggedError("NotListening")<{ readonly de
 
 const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url))
 
+const searchPath = process.env["PATH"]
+
 /** The code that Node compiled, kept between processes: loading it is most of a start. */
 const compileCache = join(tmpdir(), "sluice-test-compile-cache")
 
@@ -73,7 +75,7 @@ const launch = (args: ReadonlyArray<string>, dir: string, options: GatewayOption
         ["--disable-warning=ExperimentalWarning", ...(options.node ?? []), main, ...args],
         {
           cwd: dir,
-          env: { PATH: process.env["PATH"], NODE_COMPILE_CACHE: compileCache, ...options.env },
+          env: { PATH: searchPath, NODE_COMPILE_CACHE: compileCache, ...options.env },
           stdio: ["ignore", "pipe", "pipe"]
         }
       )
