@@ -80,6 +80,13 @@ export interface CutStream {
   readonly delivered: string
 }
 
+/** A request and what the upstream gets of it. */
+export interface SentRequest {
+  readonly name: string
+  readonly sent: string
+  readonly received: string
+}
+
 /** An error as a client reads it. */
 export interface ReadError {
   readonly code: string | null
@@ -114,6 +121,8 @@ export interface DialectCase {
   readonly largeEvent: (bytes: number) => string
   readonly answers: ReadonlyArray<Answer>
   readonly cutStreams: ReadonlyArray<CutStream>
-  /** Every frame with another model: the string the client sent. */
-  readonly withModel: (event: string, model: string) => string
+  /** Requests that are not streams: their members, in the order that they are written, as key and value. */
+  readonly members: ReadonlyArray<readonly [key: string, value: string]>
+  /** Requests to `test-model` as they are sent, and as they reach an upstream that is asked for usage. */
+  readonly requests: ReadonlyArray<SentRequest>
 }

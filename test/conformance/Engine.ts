@@ -1,5 +1,5 @@
 import { assert } from "@effect/vitest"
-import { Context, Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
+import { Context, Effect, Exit, Fiber, Layer, References, Scope, Stream } from "effect"
 import type { SluiceConfigInput } from "../../src/config/Config.ts"
 import { type Head, inboundRequest, type Refused } from "../../src/interception/InboundRequest.ts"
 import { type Answer, Interception } from "../../src/interception/Interception.ts"
@@ -91,7 +91,8 @@ export interface Engine {
   readonly interception: Interception["Service"]
   readonly upstream: Scripted
   readonly ledger: Ledger
-  readonly call: (request: string) => Effect.Effect<Call>
+  /** Makes a call of the one provider, or with `unified` one whose model picks the provider. */
+  readonly call: (request: string, unified?: boolean) => Effect.Effect<Call>
   readonly shutdown: Effect.Effect<void>
 }
 
@@ -136,14 +137,17 @@ export const engine = Effect.fnUntraced(function* (
       Layer.provide(Layer.succeed(Exchangers, () => Effect.succeed(() => exchanger))),
       Layer.provide(options.recorder ?? ledger.layer)
     )
-  )
+  ).pipe(Effect.provideService(References.MinimumLogLevel, "None"))
   const interception = Context.get(services, Interception)
   const made: Engine = {
     dialect,
     interception,
     upstream,
     ledger,
-    call: (request) => new Call().start(interception, { dialect: dialect.name, provider: "up", body: request }),
+    call: (request, unified = false) =>
+      new Call()
+        .start(interception, { dialect: dialect.name, ...(unified ? {} : { provider: "up" }), body: request })
+        .pipe(Effect.provideService(References.MinimumLogLevel, "None")),
     shutdown: interception.shutdown
   }
   return made

@@ -1,5 +1,5 @@
 import { isObject } from "../../src/dialect/Json.ts"
-import type { Counts, DialectCase, Events, ReadError, Reply } from "./DialectCase.ts"
+import type { Counts, DialectCase, Events, ReadError, Reply, SentRequest } from "./DialectCase.ts"
 import { openAiChatAnswers, openAiChatCutStreams } from "./OpenAiChatAnswers.ts"
 
 /** A value as one event. */
@@ -88,6 +88,48 @@ const readErrorBody = (text: string): ReadError | null => {
   return { code: typeof value.error.code === "string" ? value.error.code : null, message: value.error.message }
 }
 
+const plain = '"model":"test-model","messages":[]'
+
+const added = ',"stream_options":{"include_usage":true}'
+
+/** Every form of `stream_options`, and what becomes of it. */
+const options: ReadonlyArray<readonly [sent: string, received: string]> = [
+  ["null", '{"include_usage":true}'],
+  ["{}", '{"include_usage":true}'],
+  ['{"include_usage":false}', '{"include_usage":true}'],
+  ['{ "include_usage" : null }', '{ "include_usage" : true }'],
+  ['{"include_obfuscation":false}', '{"include_obfuscation":false,"include_usage":true}'],
+  ['{"include_usage":false, "include_obfuscation":1e2}', '{"include_usage":true, "include_obfuscation":1e2}'],
+  ['{"include_usage":true}', '{"include_usage":true}'],
+  ['"usage"', '"usage"'],
+  ["[]", "[]"]
+]
+
+const openAiChatRequests: ReadonlyArray<SentRequest> = [
+  { name: "no stream", sent: `{${plain}}`, received: `{${plain}}` },
+  {
+    name: "stream: false",
+    sent: `{${plain},"stream":false,"stream_options":null}`,
+    received: `{${plain},"stream":false,"stream_options":null}`
+  },
+  { name: "no stream_options", sent: `{"stream":true,${plain}}`, received: `{"stream":true,${plain}${added}}` },
+  ...options.map(([sent, received]) => ({
+    name: `stream_options ${sent}`,
+    sent: `{ "stream_options" :\t${sent} ,${plain},"stream":true}`,
+    received: `{ "stream_options" :\t${received} ,${plain},"stream":true}`
+  })),
+  {
+    name: "a key with an escape in it",
+    sent: `{${plain},"stream":true,"stream\\u005foptions":{"include\\u005fusage":false}}`,
+    received: `{${plain},"stream":true,"stream\\u005foptions":{"include\\u005fusage":true}}`
+  },
+  {
+    name: "include_usage twice",
+    sent: `{${plain},"stream":true,"stream_options":{"include_usage":false,"include_usage":false}}`,
+    received: `{${plain},"stream":true,"stream_options":{"include_usage":true,"include_usage":true}}`
+  }
+]
+
 /** OpenAI's Chat Completions. */
 export const openAiChatCase: DialectCase = {
   name: "openai-chat",
@@ -118,5 +160,18 @@ export const openAiChatCase: DialectCase = {
   largeEvent: (bytes) => event(delta({ content: "x".repeat(bytes) })),
   answers: openAiChatAnswers,
   cutStreams: openAiChatCutStreams,
-  withModel: (text, model) => text.replace('"model":"test-model-2025"', () => `"model":${JSON.stringify(model)}`)
+  members: [
+    [
+      '"messages"',
+      '[{"role":"user","content":"caf\\u00e9 \\ud83d\\udc4b \\/ 👋"}, {"content" :null,"role":"assistant"}]'
+    ],
+    ['"temperature"', "1e2"],
+    ['"seed"', "9007199254740993"],
+    ['"x_tiny"', "-0.10E-07"],
+    ['"x_unknown"', '{ "model" : "not this one" , "a":[ ] }'],
+    ['"x_unkn\\u006fwn"', "true"],
+    ['"x_twice"', "1"],
+    ['"x_twice"', "2"]
+  ],
+  requests: openAiChatRequests
 }
