@@ -18,8 +18,20 @@ import { targetOf } from "./Paths.ts"
 import { openRelay } from "./Relay.ts"
 import { addressOf, internalError, methodNotAllowed, sendError, sendRefusal, shuttingDown } from "./Requests.ts"
 
-/** What Effect's server is handed once the answer was written on Node's own response: it leaves that alone then. */
-const answered = HttpServerResponse.empty()
+const statuses = new Map<number, HttpServerResponse.HttpServerResponse>()
+
+/**
+ * What Effect's server is handed once the answer was written on Node's own response: it leaves that alone then, and a
+ * host's tracer sees the status.
+ */
+const answered = ({ statusCode }: ServerResponse): HttpServerResponse.HttpServerResponse => {
+  let known = statuses.get(statusCode)
+  if (known === undefined) {
+    known = HttpServerResponse.empty({ status: statusCode })
+    statuses.set(statusCode, known)
+  }
+  return known
+}
 
 /** A call on its way through the routes. */
 interface Call {
@@ -64,7 +76,7 @@ const wordNotFound =
       return Effect.map(HttpServerRequest.HttpServerRequest, (request) => {
         const incoming = NodeHttpServerRequest.toIncomingMessage(request) as IncomingMessage
         const response = NodeHttpServerRequest.toServerResponse(request) as ServerResponse
-        if (refusedAtTheDoor(admit, incoming, response)) return answered
+        if (refusedAtTheDoor(admit, incoming, response)) return answered(response)
         const { path } = addressOf(incoming.url!)
         const name = /^\/([^/]+)\//.exec(path)?.[1] ?? ""
         const named = name === "" ? null : upstream.named(name, null)
@@ -74,7 +86,7 @@ const wordNotFound =
           unknown ? gatewayError(404, named.code, named.message) : unknownRoute(incoming.method!, path),
           uuidV7(Date.now())
         )
-        return answered
+        return answered(response)
       })
     })
 
@@ -183,7 +195,7 @@ const makeHandler = Effect.gen(function* () {
     Effect.withFiber((fiber) => {
       const incoming = NodeHttpServerRequest.toIncomingMessage(request) as IncomingMessage
       const response = NodeHttpServerRequest.toServerResponse(request) as ServerResponse
-      if (refusedAtTheDoor(admit, incoming, response)) return Effect.succeed(answered)
+      if (refusedAtTheDoor(admit, incoming, response)) return Effect.succeed(answered(response))
       const { path, query } = addressOf(incoming.url!)
       const call: Call = {
         incoming,
@@ -194,7 +206,7 @@ const makeHandler = Effect.gen(function* () {
       }
       if (lifecycle.phase() !== "serving") {
         response.setHeader("connection", "close")
-        return Effect.as(refused(call, shuttingDown), answered)
+        return Effect.map(refused(call, shuttingDown), () => answered(response))
       }
       // An answer that has begun is ended by its interception, in words of its dialect.
       const leave = lifecycle.enter(() => {
@@ -208,7 +220,7 @@ const makeHandler = Effect.gen(function* () {
             finish(response, Exit.hasDies(exit) ? internalError : shuttingDown)
           })
         ),
-        Effect.as(answered)
+        Effect.map(() => answered(response))
       )
     })
 })

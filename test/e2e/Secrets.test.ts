@@ -1,9 +1,10 @@
 import { readdirSync, readFileSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
-import { assert, describe, it } from "@effect/vitest"
-import { Effect, FileSystem } from "effect"
+import { assert, describe, it, vi } from "@effect/vitest"
+import { Effect, FileSystem, Layer, Logger, References, Tracer } from "effect"
 import { load } from "../../src/config/Load.ts"
+import { startGateway } from "../http/InProcessGateway.ts"
 import { Gateway } from "../support/Gateway.ts"
 import { RawClient } from "../support/RawClient.ts"
 import { type RawTurn, type ServedRequest, UpstreamServer } from "../support/UpstreamServer.ts"
@@ -345,6 +346,57 @@ describe("secrets", () => {
         assert.deepStrictEqual(found(stdout + stderr), [])
       }),
     60_000
+  )
+
+  it.live("stay out of spans and of everything that is logged", () =>
+    Effect.gen(function* () {
+      const spans: Array<Tracer.NativeSpan> = []
+      const lines: Array<string> = []
+      const tracer = Tracer.make({
+        span: (options) => {
+          const span = new Tracer.NativeSpan(options)
+          spans.push(span)
+          return span
+        }
+      })
+      const logger = Logger.make((options) => {
+        lines.push(Logger.formatJson.log(options), Logger.formatLogFmt.log(options))
+      })
+      const { url } = yield* startGateway({
+        turns: turnFor,
+        config: (upstream) => {
+          const { providers } = configFor(upstream, 1)
+          return {
+            server: { admin_token: canaries.admin.key },
+            providers: { ...providers, central: { ...providers.central, api_key: canaries.central.key } } as never
+          }
+        },
+        services: Layer.mergeAll(
+          Layer.succeed(Tracer.Tracer, tracer),
+          Layer.succeed(References.MinimumLogLevel, "All"),
+          Logger.layer([logger])
+        )
+      })
+      const printed = vi.spyOn(console, "error").mockImplementation((text) => {
+        lines.push(String(text))
+      })
+      yield* Effect.addFinalizer(() => Effect.sync(() => printed.mockRestore()))
+      const [credential] = credentials
+      const requests = calls(url, Object.keys(faults)).filter((request) => /central|byok|queried/.test(request.url))
+      for (const request of [...requests, ...refusals(url)]) {
+        const answer = yield* RawClient.send({ ...request, headers: { ...json, ...carried, ...credential } })
+        yield* answer.ended
+      }
+      const attributes = spans.flatMap((span) => [...span.attributes].map(([name, value]) => `${name}=${value}`))
+      assert.isAbove(spans.length, requests.length)
+      assert.isTrue(lines.some((text) => text.includes("http_status=401")))
+      assert.includeMembers(attributes, ["http.response.status_code=200", "http.response.status_code=403"])
+      assert.deepStrictEqual([...new Set(attributes.filter((text) => found(text).length > 0))], [])
+      assert.deepStrictEqual(
+        lines.filter((text) => found(text).length > 0),
+        []
+      )
+    })
   )
 
   // Law 8 asks for it, and heads and error bodies have it; the engine does not look into frames for keys yet.

@@ -33,14 +33,15 @@ export const answers: RawTurn = { headers: { "content-type": "application/json" 
 /**
  * Starts a gateway in process, on real sockets. It has the provider `up`, which brings a central key to the upstream,
  * unless the config names others.
- *
- * @param options.turns what the upstream answers; see `UpstreamServer.make`
- * @param options.config given the upstream's address
  */
 export const startGateway = (
   options: {
+    /** What the upstream answers; see `UpstreamServer.make`. */
     readonly turns?: Parameters<typeof UpstreamServer.make>[0]
+    /** Given the upstream's address. */
     readonly config?: (upstreamUrl: string) => SluiceConfigInput
+    /** What else it runs with, such as a tracer; nothing is logged unless given. */
+    readonly services?: Layer.Layer<never>
   } = {}
 ): Effect.Effect<Gateway, never, Scope.Scope> =>
   Effect.gen(function* () {
@@ -54,7 +55,7 @@ export const startGateway = (
         server: { port: 0, ...server }
       }).pipe(
         Layer.provideMerge(Recordings.layer),
-        Layer.provideMerge(Layer.succeed(References.MinimumLogLevel, "None"))
+        Layer.provideMerge(options.services ?? Layer.succeed(References.MinimumLogLevel, "None"))
       )
     )
     const listening = Deferred.makeUnsafe<number>()
