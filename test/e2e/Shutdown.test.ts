@@ -1,3 +1,4 @@
+import { connect } from "node:net"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { assert, describe, it } from "@effect/vitest"
@@ -18,6 +19,24 @@ const ask = (url: string, directives: string, stream = true) =>
 
 /** Waits until an answer has begun, so that its interception is running. */
 const begun = (url: string, directives: string) => Effect.tap(ask(url, directives), (answer) => answer.bytes(1))
+
+const head = (length: number): string =>
+  `POST /sim/v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: ${length}\r\n\r\n`
+
+/** A connection on which a client can be as slow as it likes. */
+const connection = (url: string) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      let text = ""
+      const socket = connect(Number(new URL(url).port), "127.0.0.1")
+      socket.setEncoding("utf8").on("data", (more: string) => {
+        text += more
+      })
+      socket.on("error", () => {})
+      return { socket, text: () => text }
+    }),
+    ({ socket }) => Effect.sync(() => socket.destroy())
+  )
 
 /** How everything that was recorded ended, by its number: `status`, or `status/error`. */
 const endings = (dir: string): { readonly [ending: string]: number } => {
@@ -134,6 +153,31 @@ describe("an orderly stop", { concurrent: true }, () => {
         assert.deepStrictEqual(endings(gateway.dir), { "failed/shutdown": 1 })
       }),
     60_000
+  )
+
+  it.live("waits no longer for clients that read nothing, or send half a request", () =>
+    Effect.gen(function* () {
+      const gateway = yield* Gateway.start({ config: configWith("500 millis") })
+      const unread = yield* connection(gateway.url)
+      unread.socket.pause()
+      const body = JSON.stringify({
+        model: "sim",
+        stream: true,
+        messages: [{ role: "user", content: "Hello [[sim: words=60000]]" }]
+      })
+      unread.socket.write(`${head(body.length)}${body}`)
+      const half = yield* connection(gateway.url)
+      half.socket.write(`${head(body.length)}${body.slice(0, 20)}`)
+      yield* Effect.sleep("1 second")
+
+      const asked = performance.now()
+      gateway.kill("SIGTERM")
+      assert.deepStrictEqual(yield* gateway.exit, { code: 0, signal: null })
+      assert.isBelow(performance.now() - asked, 8_000)
+      assert.match(half.text(), /^HTTP\/1\.1 503 .*shutting_down/s)
+      // Of half a request nothing is known that could be recorded.
+      assert.deepStrictEqual(endings(gateway.dir), { "failed/shutdown": 1 })
+    })
   )
 
   it.live("does not wait where nothing runs", () =>
