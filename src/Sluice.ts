@@ -40,6 +40,9 @@ export type Services = Settings | Lifecycle | Interception | Upstream | IdleTime
 export const layer = (input: SluiceConfigInput = {}): Layer.Layer<Services, ConfigError, Recorder> =>
   Layer.unwrap(Effect.map(makeConfig(input), layerOf))
 
+/** A config from code, with what is left out filled in. */
+export const config = makeConfig
+
 /** The same for a config that was read already. */
 export const layerOf = (config: SluiceConfig): Layer.Layer<Services, never, Recorder> =>
   Interception.layer(config).pipe(

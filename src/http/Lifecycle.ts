@@ -1,4 +1,4 @@
-import { Context, type Effect, Latch, Layer } from "effect"
+import { Context, Layer } from "effect"
 
 /** Whether Sluice takes calls, lets the running ones finish, or ends them. */
 export type Phase = "serving" | "draining" | "closing"
@@ -19,14 +19,11 @@ export class Lifecycle extends Context.Service<
     readonly endAll: () => void
     /** How many calls are open. */
     readonly open: () => number
-    /** Waits until none is. */
-    readonly idle: Effect.Effect<void>
   }
 >()("sluice/http/Lifecycle") {
   static readonly layer: Layer.Layer<Lifecycle> = Layer.sync(Lifecycle, () => {
     let phase: Phase = "serving"
     const open = new Set<() => void>()
-    const idle = Latch.makeUnsafe(true)
     return Lifecycle.of({
       phase: () => phase,
       become: (next) => {
@@ -34,16 +31,14 @@ export class Lifecycle extends Context.Service<
       },
       enter: (end) => {
         open.add(end)
-        idle.closeUnsafe()
         return () => {
-          if (open.delete(end) && open.size === 0) idle.openUnsafe()
+          open.delete(end)
         }
       },
       endAll: () => {
         for (const end of open) end()
       },
-      open: () => open.size,
-      idle: idle.await
+      open: () => open.size
     })
   })
 }

@@ -77,41 +77,61 @@ const stop = Effect.fnUntraced(function* (server: Server, drain: Duration.Durati
   // From here on nothing connects any more, and connections close as they become idle.
   server.close()
   yield* Effect.logInfo(`stopping; ${lifecycle.open()} calls are open`)
-  yield* inTime(Effect.raceFirst(lifecycle.idle, hurried), drain)
+  const idle = () => lifecycle.open() === 0
+  yield* until(idle, drain, hurried)
   lifecycle.become("closing")
   yield* interception.shutdown
   lifecycle.endAll()
-  yield* inTime(lifecycle.idle, grace)
-  server.closeIdleConnections()
-  yield* inTime(closed(server), grace)
+  yield* until(idle, grace)
+  let connections = 1
+  yield* until(() => {
+    server.closeIdleConnections()
+    server.getConnections((_error, count) => {
+      connections = count
+    })
+    return connections === 0
+  }, grace)
   server.closeAllConnections()
 })
 
+/** How often it is looked whether everything has come to rest, in milliseconds. */
+const look = 20
+
 /**
- * Waits for another signal: whoever sends it does not want to wait. Not at once, for npm passes a Ctrl-C on to a child
- * that has got it from the terminal already.
+ * Waits until something holds, for so long at most. Neither races nor is interrupted: it runs where the service has been
+ * interrupted already.
+ *
+ * @param hurry may end the waiting before; answers how it is called off
  */
-const hurried: Effect.Effect<void> = Effect.callback<void>((resume) => {
-  const hurry = () => resume(Effect.void)
-  process.once("SIGINT", hurry).once("SIGTERM", hurry)
-  return Effect.sync(() => {
-    process.off("SIGINT", hurry).off("SIGTERM", hurry)
-  })
-}).pipe(Effect.delay("500 millis"))
-
-const inTime = (effect: Effect.Effect<void>, limit: Duration.Duration) =>
-  Effect.timeoutOption(Effect.interruptible(effect), limit)
-
-/** Waits until the last connection is gone, closing those that became idle since. */
-const closed = (server: Server): Effect.Effect<void> =>
+const until = (
+  holds: () => boolean,
+  limit: Duration.Duration,
+  hurry: (enough: () => void) => () => void = () => () => {}
+): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
-    const look = () => {
-      server.closeIdleConnections()
-      server.getConnections((_error, count) => {
-        if (count === 0) resume(Effect.void)
-      })
+    const enough = () => {
+      clearInterval(interval)
+      clearTimeout(timeout)
+      callOff()
+      resume(Effect.void)
     }
-    const timer = setInterval(look, 20)
-    look()
-    return Effect.sync(() => clearInterval(timer))
-  }).pipe(Effect.ensuring(Effect.void))
+    const interval = setInterval(() => {
+      if (holds()) enough()
+    }, look)
+    const timeout = setTimeout(enough, Duration.toMillis(limit))
+    const callOff = hurry(enough)
+  })
+
+/**
+ * Another signal: whoever sends it does not want to wait. Not at once, for npm passes a Ctrl-C on to a child that has
+ * got it from the terminal already.
+ */
+const hurried = (enough: () => void): (() => void) => {
+  const timer = setTimeout(() => {
+    process.once("SIGINT", enough).once("SIGTERM", enough)
+  }, 500)
+  return () => {
+    clearTimeout(timer)
+    process.off("SIGINT", enough).off("SIGTERM", enough)
+  }
+}
