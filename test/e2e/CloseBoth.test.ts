@@ -70,11 +70,11 @@ interface Holding {
 }
 
 const streams = 2_000
-const wave = 100
+const wave = 50
 
 /** The phases of a wave. Two waves wait for usage behind the finish, which takes their upstreams a second. */
 const phasesOf = (number: number): ReadonlyArray<Phase> => {
-  if (number % 10 === 4) return Array.from({ length: wave }, () => "after the finish")
+  if (number % 20 === 9) return Array.from({ length: wave }, () => "after the finish")
   const others = (Object.keys(phases) as Array<Phase>).filter((phase) => phase !== "after the finish")
   return Array.from({ length: wave }, (_, i) => others[i % others.length]!)
 }

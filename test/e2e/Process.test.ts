@@ -12,7 +12,7 @@ const { version } = JSON.parse(readFileSync(new URL("../../package.json", import
 /** What a person at a terminal never wants to be shown. */
 const stack = /^\s+at .*:\d+:\d+\)?$/m
 
-describe("the program", { concurrent: true }, () => {
+describe("the program", { concurrent: true, timeout: 120_000 }, () => {
   it.live("helps, and knows its version", () =>
     Effect.gen(function* () {
       const [help, asked] = yield* Effect.all([Gateway.run(["--help"]), Gateway.run(["--version"])], {

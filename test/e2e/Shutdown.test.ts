@@ -81,78 +81,72 @@ const assertEndedByShutdown = (text: string) => {
   assert.notInclude(text, "[DONE]")
 }
 
-describe("an orderly stop", { concurrent: true }, () => {
-  it.live.each(signals)(
-    "on %s lets running calls finish in time, ends the others, and leaves nothing open",
-    (signal) =>
-      Effect.gen(function* () {
-        const gateway = yield* Gateway.start({ config: configWith("3 seconds") })
-        const { url } = gateway
-        const finishing = yield* begun(url, "words=3, delay=300ms")
-        const stalled = yield* begun(url, "stall=3")
-        const whole = yield* Effect.forkChild(ask(url, "words=3, first=1s", false))
-        const headless = yield* Effect.forkChild(ask(url, "hang"))
-        const wholeTooLate = yield* Effect.forkChild(ask(url, "stall", false))
-        const gone = yield* begun(url, "stall=3")
-        // So that the calls without a head are running, too.
-        yield* Effect.sleep("300 millis")
+describe("an orderly stop", { concurrent: true, timeout: 120_000 }, () => {
+  it.live.each(signals)("on %s lets running calls finish in time, ends the others, and leaves nothing open", (signal) =>
+    Effect.gen(function* () {
+      const gateway = yield* Gateway.start({ config: configWith("3 seconds") })
+      const { url } = gateway
+      const finishing = yield* begun(url, "words=3, delay=300ms")
+      const stalled = yield* begun(url, "stall=3")
+      const whole = yield* Effect.forkChild(ask(url, "words=3, first=1s", false))
+      const headless = yield* Effect.forkChild(ask(url, "hang"))
+      const wholeTooLate = yield* Effect.forkChild(ask(url, "stall", false))
+      const gone = yield* begun(url, "stall=3")
+      // So that the calls without a head are running, too.
+      yield* Effect.sleep("300 millis")
 
-        assert.strictEqual((yield* RawClient.send({ url: `${url}/readyz` })).status, 200)
+      assert.strictEqual((yield* RawClient.send({ url: `${url}/readyz` })).status, 200)
 
-        const asked = performance.now()
-        gateway.kill(signal)
-        yield* Effect.sleep("100 millis")
-        yield* turnedAway(url)
-        yield* unready(url)
-        gone.abort()
+      const asked = performance.now()
+      gateway.kill(signal)
+      yield* Effect.sleep("100 millis")
+      yield* turnedAway(url)
+      yield* unready(url)
+      gone.abort()
 
-        assert.strictEqual(yield* finishing.ended, "clean")
-        assert.isTrue(finishing.text().endsWith("data: [DONE]\n\n"))
-        assert.strictEqual(finishing.headers["content-type"], "text/event-stream; charset=utf-8")
-        const body = yield* Fiber.join(whole)
-        assert.strictEqual(yield* body.ended, "clean")
-        assert.strictEqual(body.status, 200)
+      assert.strictEqual(yield* finishing.ended, "clean")
+      assert.isTrue(finishing.text().endsWith("data: [DONE]\n\n"))
+      assert.strictEqual(finishing.headers["content-type"], "text/event-stream; charset=utf-8")
+      const body = yield* Fiber.join(whole)
+      assert.strictEqual(yield* body.ended, "clean")
+      assert.strictEqual(body.status, 200)
 
-        assert.strictEqual(yield* stalled.ended, "clean")
-        assertEndedByShutdown(stalled.text())
-        for (const fiber of [wholeTooLate, headless]) {
-          const late = yield* Fiber.join(fiber)
-          assert.strictEqual(yield* late.ended, "clean")
-          assert.deepStrictEqual([late.status, late.headers["retry-after"]], [503, "1"])
-          assert.include(late.text(), "shutting_down")
-        }
+      assert.strictEqual(yield* stalled.ended, "clean")
+      assertEndedByShutdown(stalled.text())
+      for (const fiber of [wholeTooLate, headless]) {
+        const late = yield* Fiber.join(fiber)
+        assert.strictEqual(yield* late.ended, "clean")
+        assert.deepStrictEqual([late.status, late.headers["retry-after"]], [503, "1"])
+        assert.include(late.text(), "shutting_down")
+      }
 
-        assert.deepStrictEqual(yield* gateway.exit, { code: 0, signal: null })
-        const took = performance.now() - asked
-        assert.isAbove(took, 2_900)
-        assert.isBelow(took, 6_500)
-        assert.deepStrictEqual(endings(gateway.dir), {
-          completed: 2,
-          "failed/shutdown": 3,
-          "cancelled/client_gone": 1
-        })
-      }),
-    60_000
+      assert.deepStrictEqual(yield* gateway.exit, { code: 0, signal: null })
+      const took = performance.now() - asked
+      assert.isAbove(took, 2_900)
+      assert.isBelow(took, 6_500)
+      assert.deepStrictEqual(endings(gateway.dir), {
+        completed: 2,
+        "failed/shutdown": 3,
+        "cancelled/client_gone": 1
+      })
+    })
   )
 
-  it.live.each(signals)(
-    "is hurried by a second %s",
-    (signal) =>
-      Effect.gen(function* () {
-        const gateway = yield* Gateway.start({ config: configWith("10 minutes") })
-        const stalled = yield* begun(gateway.url, "stall=3")
-        gateway.kill(signal)
-        // One that comes sooner is taken for the first, doubled on its way.
-        yield* Effect.sleep("1 second")
-        const asked = performance.now()
-        gateway.kill(signal)
-        assert.strictEqual(yield* stalled.ended, "clean")
-        assertEndedByShutdown(stalled.text())
-        assert.deepStrictEqual(yield* gateway.exit, { code: 0, signal: null })
-        assert.isBelow(performance.now() - asked, 4_000)
-        assert.deepStrictEqual(endings(gateway.dir), { "failed/shutdown": 1 })
-      }),
-    60_000
+  it.live.each(signals)("is hurried by a second %s", (signal) =>
+    Effect.gen(function* () {
+      const gateway = yield* Gateway.start({ config: configWith("10 minutes") })
+      const stalled = yield* begun(gateway.url, "stall=3")
+      gateway.kill(signal)
+      // One that comes sooner is taken for the first, doubled on its way.
+      yield* Effect.sleep("1 second")
+      const asked = performance.now()
+      gateway.kill(signal)
+      assert.strictEqual(yield* stalled.ended, "clean")
+      assertEndedByShutdown(stalled.text())
+      assert.deepStrictEqual(yield* gateway.exit, { code: 0, signal: null })
+      assert.isBelow(performance.now() - asked, 4_000)
+      assert.deepStrictEqual(endings(gateway.dir), { "failed/shutdown": 1 })
+    })
   )
 
   it.live("waits no longer for clients that read nothing, or send half a request", () =>
