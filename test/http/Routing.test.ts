@@ -231,17 +231,19 @@ describe("a path", () => {
     "/v1/models%2f..%2forganization"
   ]
 
-  it.live.each(tricks)("reaches no provider by %s", (path) =>
+  it.live("reaches no provider by another spelling", () =>
     Effect.gen(function* () {
       const { port, upstream } = yield* startGateway({ config })
-      for (const method of ["GET", "POST"]) {
-        const connection = yield* wire(port)
-        connection.write(
-          `${method} ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}`
-        )
-        assert.match(yield* connection.closed, /^HTTP\/1\.1 (404|405|400) /)
+      for (const path of tricks) {
+        for (const method of ["GET", "POST"]) {
+          const connection = yield* wire(port)
+          connection.write(
+            `${method} ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}`
+          )
+          assert.match(yield* connection.closed, /^HTTP\/1\.1 (404|405|400) /, path)
+          assert.strictEqual(upstream.requests.length, 0, path)
+        }
       }
-      assert.strictEqual(upstream.requests.length, 0)
     })
   )
 

@@ -1,9 +1,9 @@
-import { createServer, type Server, type Socket } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Scope, Exit } from "effect"
 import type { ExchangeRequest } from "../../src/upstream/Exchange.ts"
 import { httpExchange } from "../../src/upstream/HttpExchange.ts"
 import { drain, readAll } from "../support/Exchanges.ts"
+import { muteServer } from "../support/MuteServer.ts"
 import { gate, UpstreamServer } from "../support/UpstreamServer.ts"
 
 const connect = Duration.millis(200)
@@ -17,29 +17,6 @@ const request = (url: string, more: Partial<ExchangeRequest> = {}): ExchangeRequ
 })
 
 const exchanger = Effect.map(httpExchange({ connect }), (make) => make("up"))
-
-/** A server that takes connections and never says a word. */
-const mute = Effect.acquireRelease(
-  Effect.callback<{ readonly server: Server; readonly port: number }>((resume) => {
-    const sockets = new Set<Socket>()
-    const server = createServer((socket) => {
-      sockets.add(socket)
-      socket.on("error", () => {})
-    })
-    server.on("close", () => {
-      for (const socket of sockets) socket.destroy()
-    })
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address()
-      resume(Effect.succeed({ server, port: typeof address === "object" && address !== null ? address.port : 0 }))
-    })
-  }),
-  ({ server }) =>
-    Effect.sync(() => {
-      server.close()
-      server.emit("close")
-    })
-)
 
 /** Waits until something holds; a test that waits in vain runs into its time limit. */
 const eventually = (holds: () => boolean): Effect.Effect<void> =>
@@ -132,7 +109,7 @@ describe("an exchange over HTTP", () => {
 
   it.live("does not begin where connecting takes too long, the handshake of TLS included", () =>
     Effect.gen(function* () {
-      const { port } = yield* mute
+      const port = yield* muteServer
       const started = performance.now()
       const { reason } = yield* Effect.flip(readAll(yield* exchanger, request(`https://127.0.0.1:${port}`)))
       assert.deepInclude(reason, { _tag: "TimedOut", limit: "connect" })
