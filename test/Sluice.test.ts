@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Stream } from "effect"
-import { Interception, inboundRequest, Provider, Recorder, Sluice } from "sluice"
+import { Interception, inboundRequest, Provider, Recorder, Sluice, type UpstreamError } from "sluice"
 import { Recordings, ScriptedUpstream, Turn } from "sluice/testing"
 
 const chunk = (delta: object, finish: string | null = null) =>
@@ -19,7 +19,7 @@ const usage = JSON.stringify({
   usage: { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 }
 })
 
-const said = (answer: { readonly frames: Stream.Stream<{ readonly data: string }, unknown> }) =>
+const said = (answer: { readonly frames: Stream.Stream<{ readonly data: string }, UpstreamError> }) =>
   Effect.map(Stream.runCollect(answer.frames), (frames) => frames.map((frame) => frame.data))
 
 describe("embedding", () => {

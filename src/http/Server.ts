@@ -1,6 +1,6 @@
 import { createServer, type Server } from "node:http"
 import { NodeHttpServer } from "@effect/platform-node"
-import { Duration, Effect, type FileSystem, Layer, type Path, Schema } from "effect"
+import { Clock, Duration, Effect, type FileSystem, Layer, type Path, Schema } from "effect"
 import { type Etag, type HttpPlatform, HttpRouter } from "effect/http"
 import type { Actors } from "../access/Actors.ts"
 import { Settings } from "../config/Settings.ts"
@@ -60,12 +60,12 @@ export const serve = Effect.fnUntraced(function* (
     disableListenLog: true,
     routerConfig: { maxParamLength: 4096 }
   }).pipe(Layer.provide(NodeHttpServer.layer(() => server, { host, port, disablePreemptiveShutdown: true })))
-  yield* Effect.scoped(
+  return yield* Effect.scoped(
     Effect.gen(function* () {
       yield* Layer.build(listener).pipe(Effect.mapError(({ cause }) => new ListenError({ host, port, cause })))
       const address = server.address()
       yield* onListening(typeof address === "object" && address !== null ? address.port : port)
-      yield* Effect.never.pipe(Effect.onInterrupt(() => stop(server, config.limits.drain)))
+      return yield* Effect.never.pipe(Effect.onInterrupt(() => stop(server, config.limits.drain)))
     })
   )
 })
@@ -78,7 +78,9 @@ const stop = Effect.fnUntraced(function* (server: Server, drain: Duration.Durati
   server.close()
   yield* Effect.logInfo(`stopping; ${lifecycle.open()} calls are open`)
   const idle = () => lifecycle.open() === 0
-  yield* until(idle, drain, hurried)
+  const hurry = new Hurry()
+  yield* until(() => idle() || hurry.asked, drain)
+  hurry.ignore()
   lifecycle.become("closing")
   yield* interception.shutdown
   lifecycle.endAll()
@@ -98,40 +100,30 @@ const stop = Effect.fnUntraced(function* (server: Server, drain: Duration.Durati
 const look = 20
 
 /**
- * Waits until something holds, for so long at most. Neither races nor is interrupted: it runs where the service has been
- * interrupted already.
- *
- * @param hurry may end the waiting before; answers how it is called off
+ * Waits until something holds, for so long at most. It looks instead of racing: it runs where the service has been
+ * interrupted already, and what loses a race there cannot be interrupted once more.
  */
-const until = (
-  holds: () => boolean,
-  limit: Duration.Duration,
-  hurry: (enough: () => void) => () => void = () => () => {}
-): Effect.Effect<void> =>
-  Effect.callback<void>((resume) => {
-    const enough = () => {
-      clearInterval(interval)
-      clearTimeout(timeout)
-      callOff()
-      resume(Effect.void)
-    }
-    const interval = setInterval(() => {
-      if (holds()) enough()
-    }, look)
-    const timeout = setTimeout(enough, Duration.toMillis(limit))
-    const callOff = hurry(enough)
-  })
+const until = Effect.fnUntraced(function* (holds: () => boolean, limit: Duration.Duration) {
+  const end = (yield* Clock.currentTimeMillis) + Duration.toMillis(limit)
+  while (!holds() && (yield* Clock.currentTimeMillis) < end) yield* Effect.sleep(look)
+})
 
 /**
- * Another signal: whoever sends it does not want to wait. Not at once, for npm passes a Ctrl-C on to a child that has
- * got it from the terminal already.
+ * Listens for another signal: whoever sends it does not want to wait. One that comes at once does not count, for npm
+ * passes a Ctrl-C on to a child that has got it from the terminal already.
  */
-const hurried = (enough: () => void): (() => void) => {
-  const timer = setTimeout(() => {
-    process.once("SIGINT", enough).once("SIGTERM", enough)
-  }, 500)
-  return () => {
-    clearTimeout(timer)
-    process.off("SIGINT", enough).off("SIGTERM", enough)
+class Hurry {
+  asked = false
+  private readonly since = process.uptime()
+  private readonly note = () => {
+    if (process.uptime() - this.since > 0.5) this.asked = true
+  }
+
+  constructor() {
+    process.on("SIGINT", this.note).on("SIGTERM", this.note)
+  }
+
+  ignore(): void {
+    process.off("SIGINT", this.note).off("SIGTERM", this.note)
   }
 }
