@@ -402,10 +402,14 @@ describe("secrets", () => {
   // Law 8 asks for it, and heads and error bodies have it; the engine does not look into frames for keys yet.
   it.live.fails("stay out of an error event of a stream", () =>
     Effect.gen(function* () {
-      const upstream = yield* UpstreamServer.make((request) => errorEvent(told(request)))
-      const gateway = yield* Gateway.start({ config: JSON.stringify(configFor(upstream.url, 1)), env })
+      const { url } = yield* startGateway({
+        turns: (request) => errorEvent(told(request)),
+        config: (up) => ({
+          providers: { central: { type: "openai", base_url: up, api_key: canaries.central.key } }
+        })
+      })
       const answer = yield* RawClient.send({
-        url: `${gateway.url}/central/v1/chat/completions`,
+        url: `${url}/central/v1/chat/completions`,
         body: '{"model":"m","stream":true,"messages":[]}'
       })
       yield* answer.ended
