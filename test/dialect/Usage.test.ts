@@ -1,0 +1,53 @@
+import { describe, expect, it } from "vitest"
+import { fromChat, latest } from "../../src/dialect/Usage.ts"
+
+describe("later usage over earlier", () => {
+  it("keeps the latest value of each field that is not null, at every depth, and adds nothing", () => {
+    const earlier = { prompt_tokens: 5, completion_tokens: 1, details: { cached_tokens: 2, audio_tokens: 1 } }
+    const later = { prompt_tokens: null, completion_tokens: 4, details: { cached_tokens: 3, audio_tokens: null } }
+    expect(latest(earlier, later)).toEqual({
+      prompt_tokens: 5,
+      completion_tokens: 4,
+      details: { cached_tokens: 3, audio_tokens: 1 }
+    })
+    expect(latest(earlier, { details: null })).toEqual(earlier)
+    expect(latest(null, later)).toBe(later)
+    expect(earlier.completion_tokens).toBe(1)
+  })
+})
+
+describe("the usage of Chat Completions", () => {
+  it("counts no token twice", () => {
+    const usage = fromChat({
+      prompt_tokens: 100,
+      completion_tokens: 20,
+      total_tokens: 120,
+      prompt_tokens_details: { cached_tokens: 60, cache_write_tokens: 10 },
+      completion_tokens_details: { reasoning_tokens: 15 }
+    })
+    expect(usage).toMatchObject({ input: 30, cacheRead: 60, cacheWrite: 10, output: 20, reasoning: 15, other: {} })
+  })
+
+  it("reads the names of DeepSeek", () => {
+    const usage = fromChat({ prompt_tokens: 10, prompt_cache_hit_tokens: 4, prompt_cache_miss_tokens: 6 })
+    expect(usage).toMatchObject({ input: 6, cacheRead: 4, output: null, other: {} })
+  })
+
+  it("never goes below zero, and says by how much it would have", () => {
+    const usage = fromChat({ prompt_tokens: 3, completion_tokens: -1, prompt_tokens_details: { cached_tokens: 5 } })
+    expect(usage).toMatchObject({ input: 0, cacheRead: 5, output: 0, other: { input_clamped: 2 } })
+  })
+
+  it("knows nothing of what is no count, and keeps the provider's own numbers", () => {
+    const raw = {
+      prompt_tokens: "3",
+      completion_tokens: null,
+      prompt_tokens_details: [],
+      server_seconds: 2.7,
+      x: Number.POSITIVE_INFINITY
+    }
+    const usage = fromChat(raw)
+    expect(usage).toMatchObject({ input: null, output: null, cacheRead: null, other: { server_seconds: 2 } })
+    expect(JSON.parse(usage.raw)).toMatchObject({ prompt_tokens: "3", server_seconds: 2.7 })
+  })
+})
