@@ -28,21 +28,42 @@ export const hint = (key: string): string => {
 /** Below this a key is no secret, and masking it would garble what holds the same letters by chance. */
 const shortestSecret = 6
 
-/**
- * The ways a key is written where somebody quotes it: as it is, in JSON whose writer escapes slashes, and in a URL. A key
- * whose characters nobody escapes has but one.
- */
-const spellings = (key: string): ReadonlyArray<string> =>
-  /^[\w.~-]*$/.test(key) ? [key] : [...new Set([key, key.replaceAll("/", "\\/"), encodeURIComponent(key)])]
+/** Characters that nobody escapes: a key of these is written in one way only. */
+const plain = /^[\w.~-]*$/
+
+/** The ways a character of a key is written where somebody quotes it: as it is, or escaped in JSON, a URL or HTML. */
+const spellings = (character: string): string => {
+  const code = character.charCodeAt(0)
+  const literal = /\w/.test(character) ? character : `\\u${code.toString(16).padStart(4, "0")}`
+  if (plain.test(character) || code > 0x7e) return literal
+  const hex = code
+    .toString(16)
+    .padStart(2, "0")
+    .replace(/[a-f]/g, (digit) => `[${digit}${digit.toUpperCase()}]`)
+  return `(?:\\\\?${literal}|\\\\u00${hex}|%${hex}|&#0*${code};|&#[xX]0*${hex};)`
+}
+
+const finders = new Map<string, RegExp>()
+
+/** Finds a key in any of its spellings. */
+const finder = (key: string): RegExp => {
+  const known = finders.get(key)
+  if (known !== undefined) return known
+  const made = new RegExp([...key].map(spellings).join(""), "g")
+  // Every head is looked through, most for the same few keys; which keys come is the clients' choice.
+  if (finders.size < 256) finders.set(key, made)
+  return made
+}
 
 /** Puts its hint wherever one of the keys stands in a text (law 8). Answers the same text where none does. */
-export const mask = (text: string, keys: ReadonlyArray<string>): string => {
+export const mask = (text: string, keys: ReadonlyArray<string>): string => replaceKeys(text, keys, hint)
+
+const replaceKeys = (text: string, keys: ReadonlyArray<string>, show: (key: string) => string): string => {
   let masked = text
   for (const key of keys) {
     if (key.length < shortestSecret) continue
-    for (const spelling of spellings(key)) {
-      if (masked.includes(spelling)) masked = masked.split(spelling).join(hint(key))
-    }
+    if (!plain.test(key)) masked = masked.replace(finder(key), () => show(key))
+    else if (masked.includes(key)) masked = masked.split(key).join(show(key))
   }
   return masked
 }
@@ -55,20 +76,11 @@ export const maskHeader = (value: string, keys: ReadonlyArray<string>): string =
 
 /** `mask` for bytes: they are the same buffer where no key stands in them. */
 export const maskBytes = (bytes: Buffer, keys: ReadonlyArray<string>): Buffer => {
-  const found = keys.filter(
-    (key) => key.length >= shortestSecret && spellings(key).some((spelling) => bytes.includes(spelling))
-  )
   // Latin-1 maps bytes to characters and back one to one, so that everything else stays as it was.
-  return found.length === 0 ? bytes : Buffer.from(maskLatin1(bytes.toString("latin1"), found), "latin1")
+  const text = bytes.toString("latin1")
+  const masked = replaceKeys(text, keys.map(asLatin1), (key) => asLatin1(hint(Buffer.from(key, "latin1").toString())))
+  return masked === text ? bytes : Buffer.from(masked, "latin1")
 }
 
-const maskLatin1 = (text: string, keys: ReadonlyArray<string>): string => {
-  let masked = text
-  for (const key of keys) {
-    const shown = Buffer.from(hint(key)).toString("latin1")
-    for (const spelling of spellings(key)) {
-      masked = masked.split(Buffer.from(spelling).toString("latin1")).join(shown)
-    }
-  }
-  return masked
-}
+/** A text's bytes in UTF-8, each as one character. */
+const asLatin1 = (text: string): string => Buffer.from(text).toString("latin1")

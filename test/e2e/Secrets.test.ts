@@ -46,7 +46,11 @@ const faults: { readonly [name: string]: (told: string) => RawTurn } = {
   "echo-slashes": (text) => ({
     status: 400,
     headers: json,
-    steps: [JSON.stringify({ error: { message: text } }).replaceAll("/", "\\/")]
+    steps: [
+      JSON.stringify({ error: { message: text } })
+        .replaceAll("/", "\\/")
+        .replaceAll("+", "\\u002B")
+    ]
   }),
   "echo-html": (text) => ({
     status: 502,

@@ -48,14 +48,37 @@ describe("masking", () => {
     expect(maskBytes(Buffer.from(`é ${key} 組`), [key]).toString()).toBe("é sk-c…6789 組")
   })
 
-  it("finds a key as JSON and URLs spell it", () => {
-    const odd = "ab/cd+ef==0123456789/z"
-    for (const spelling of [odd, JSON.stringify(odd), odd.replaceAll("/", "\\/"), `?key=${encodeURIComponent(odd)}`]) {
-      for (const masked of [mask(spelling, [odd]), maskBytes(Buffer.from(spelling), [odd]).toString()]) {
-        expect(masked).toContain("ab/c…89/z")
-        expect(masked).not.toContain("0123456")
-      }
+  const odd = 'ab/cd+ef=="0123456789"/z'
+
+  it.each([
+    ["as it is", odd],
+    ["JSON", JSON.stringify(odd)],
+    ["JSON with slashes escaped", JSON.stringify(odd).replaceAll("/", "\\/")],
+    [
+      "JSON with all escaped that HTML could misread",
+      JSON.stringify(odd).replaceAll("+", "\\u002B").replaceAll("/", "\\u002f")
+    ],
+    ["a URL", `?key=${encodeURIComponent(odd)}&`],
+    ["a URL in lower case", encodeURIComponent(odd).toLowerCase()],
+    ["HTML", odd.replaceAll("+", "&#43;").replaceAll("/", "&#x2F;").replaceAll("=", "&#061;")]
+  ])("finds a key spelled as %s", (_, spelling) => {
+    for (const masked of [mask(`é ${spelling}`, [odd]), maskBytes(Buffer.from(`é ${spelling}`), [odd]).toString()]) {
+      expect(masked).toContain('ab/c…9"/z')
+      expect(masked).not.toContain("0123456")
+      expect(masked).toMatch(/^é /)
     }
+  })
+
+  it("takes the characters of a key for nothing but themselves", () => {
+    expect(mask("abcXdef.*[a-z]$1", ["abc.def"])).toBe("abcXdef.*[a-z]$1")
+    expect(mask("x .*[a-z]+$1 x", [".*[a-z]+$1"])).toBe("x .*…$1 x")
+    expect(mask("x $&$1 x sk-$&abcdef", ["sk-$&abcdef"])).toBe("x $&$1 x sk…ef")
+  })
+
+  it("finds a key that is not of ASCII only", () => {
+    const key = "schlüssel-組-0123456789"
+    expect(mask(`x ${key} x`, [key])).toBe("x schl…6789 x")
+    expect(maskBytes(Buffer.from(`é ${key} 組`), [key]).toString()).toBe("é schl…6789 組")
   })
 
   it("leaves what holds no key as it is, also bytes that are no text", () => {
