@@ -36,7 +36,23 @@ export interface RequestView {
   readonly wantsUsage: boolean
   /** How many alternative answers were asked for. */
   readonly choices: number
+  /** Whether the answer is made later and fetched by its id, so that this call ends before it does. */
+  readonly background: boolean
+  /** The tool call whose result the request ends with; by it the call is found that it goes on from. */
+  readonly answered: AnsweredToolCall | null
+  /** What the body says of its session: a field for the user that may hold one, and a key for prompt caches. */
+  readonly session: { readonly userId: string | null; readonly cacheKey: string | null }
 }
+
+/** A tool call that a client comes back with the result of. */
+export interface AnsweredToolCall {
+  readonly callId: string
+  /** The call as the request repeats it; `null` where it stands in no message of the request. */
+  readonly call: { readonly name: string; readonly arguments: unknown } | null
+}
+
+/** What a request says of its session where its dialect has no place for that. */
+export const noSession: RequestView["session"] = { userId: null, cacheKey: null }
 
 /** A tool call the model made, as far as it was seen. */
 export interface SeenToolCall {

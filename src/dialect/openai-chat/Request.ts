@@ -1,5 +1,5 @@
 import { locate, replace, set } from "../../wire/JsonSpan.ts"
-import type { BadRequest, RequestView } from "../Dialect.ts"
+import type { AnsweredToolCall, BadRequest, RequestView } from "../Dialect.ts"
 import { isObject } from "../Json.ts"
 
 const bad = (message: string, param: string | null = null): BadRequest => ({ _tag: "BadRequest", message, param })
@@ -24,7 +24,13 @@ export const view = (raw: Buffer): RequestView | BadRequest => {
     stream: body.stream === true,
     prompt: lastPrompt(body.messages),
     wantsUsage: isObject(options) && options.include_usage === true,
-    choices: typeof body.n === "number" && body.n >= 1 ? Math.trunc(body.n) : 1
+    choices: typeof body.n === "number" && body.n >= 1 ? Math.trunc(body.n) : 1,
+    background: false,
+    answered: answeredCall(body.messages),
+    session: {
+      userId: typeof body.user === "string" ? body.user : null,
+      cacheKey: typeof body.prompt_cache_key === "string" ? body.prompt_cache_key : null
+    }
   }
 }
 
@@ -43,6 +49,28 @@ const lastPrompt = (messages: ReadonlyArray<unknown>): string | null => {
     if (!isObject(message)) return null
     if (message.role === "system" || message.role === "developer") continue
     return message.role === "user" ? textOf(message.content) : null
+  }
+  return null
+}
+
+/** The call that the last message of role `tool` answers, with what the messages before say of it. */
+const answeredCall = (messages: ReadonlyArray<unknown>): AnsweredToolCall | null => {
+  for (let i = messages.length - 1; i >= 0; i--) {
+    const message = messages[i]
+    if (!isObject(message) || message.role !== "tool" || typeof message.tool_call_id !== "string") continue
+    return { callId: message.tool_call_id, call: madeCall(messages, i, message.tool_call_id) }
+  }
+  return null
+}
+
+const madeCall = (messages: ReadonlyArray<unknown>, before: number, callId: string): AnsweredToolCall["call"] => {
+  for (let i = before - 1; i >= 0; i--) {
+    const message = messages[i]
+    if (!isObject(message) || !Array.isArray(message.tool_calls)) continue
+    const call: unknown = message.tool_calls.find((one) => isObject(one) && one.id === callId)
+    if (!isObject(call)) continue
+    const made = isObject(call.function) ? call.function : isObject(call.custom) ? call.custom : {}
+    return typeof made.name === "string" ? { name: made.name, arguments: made.arguments ?? made.input } : null
   }
   return null
 }

@@ -1,6 +1,14 @@
 import type { Frame } from "../../wire/Frame.ts"
 import { locate, replace } from "../../wire/JsonSpan.ts"
-import type { AnswerWriter, Dialect, RequestView, TransportName, TurnReader, TurnSummary } from "../Dialect.ts"
+import {
+  type AnswerWriter,
+  type Dialect,
+  noSession,
+  type RequestView,
+  type TransportName,
+  type TurnReader,
+  type TurnSummary
+} from "../Dialect.ts"
 import type { GatewayError } from "../GatewayError.ts"
 import { isObject } from "../Json.ts"
 import { errorBody, errorEvent } from "../openai-chat/Writer.ts"
@@ -20,7 +28,10 @@ export const passThrough: Dialect = {
     stream: false,
     prompt: null,
     wantsUsage: true,
-    choices: 1
+    choices: 1,
+    background: false,
+    answered: null,
+    session: noSession
   }),
   edit: {
     model: (body, model) =>
