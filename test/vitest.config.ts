@@ -10,6 +10,8 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     pool: "forks",
+    // The end-to-end tests mostly wait for processes; one worker, which is what two cores give, would wait for each.
+    maxWorkers: 3,
     testTimeout: 30_000,
     hookTimeout: 30_000
   }
