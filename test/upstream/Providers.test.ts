@@ -261,7 +261,7 @@ describe("first_frame", () => {
 
   it.effect("is over with the head of a JSON answer, whose body the idle limit times", () =>
     Effect.gen(function* () {
-      const { upstream } = yield* scripted([{ body: ["{", { hang: true }] }], limits)
+      const { upstream } = yield* scripted([{ body: [{ hang: true }] }], limits)
       const opened = yield* upstream.open(turn())
       const failed = yield* Effect.forkChild(read(opened.body))
       yield* TestClock.adjust("3900 millis")
