@@ -1,5 +1,5 @@
 import { Clock, Context, Deferred, type Duration, Effect, Exit, Layer, type Scope } from "effect"
-import { type Exchanger, type HeaderMap, Unreachable, UpstreamError } from "../upstream/Exchange.ts"
+import { type Exchanger, type HeaderMap, orGivenUp, Unreachable, UpstreamError } from "../upstream/Exchange.ts"
 import { Exchangers } from "../upstream/Providers.ts"
 import { playback, type Step } from "../upstream/simulated/Playback.ts"
 
@@ -206,44 +206,47 @@ const make = Effect.fnUntraced(function* (
     unexpected.length > 0 && Exit.isSuccess(exit) ? Effect.die(new Error(unexpected.join("\n"))) : Effect.void
   )
 
-  const exchanger: Exchanger = Effect.fnUntraced(function* (request) {
-    const index = requests.length
-    const received = new Received(request, index, yield* Clock.currentTimeMillis)
-    requests.push(received)
-    let settled: () => Outcome = () => "aborted"
-    yield* Effect.addFinalizer(() =>
-      Effect.map(Clock.currentTimeMillis, (now) => {
-        received.close(settled(), now)
-      })
-    )
-    for (const { count, reached } of waiting) {
-      if (requests.length >= count) Deferred.doneUnsafe(reached, Effect.void)
-    }
-    const turn = typeof turns === "function" ? turns(received, index) : turns[index]
-    if (turn === undefined) {
-      const message = `the script has ${turns.length} turns, but request ${index + 1} came in: ${request.method} ${request.url}`
-      unexpected.push(message)
-      return yield* Effect.die(new Error(message))
-    }
-    yield* Effect.tapError(open(turn.opening ?? []), () =>
-      Effect.sync(() => {
-        settled = () => "failed"
-      })
-    )
-    const { body = "", headers = {}, status = 200 } = turn
-    const steps = typeof body === "string" || body instanceof Uint8Array ? [body] : body
-    const head = { status, headers: { "content-type": "application/json", ...headers } }
-    const exchange = yield* playback(provider, head, steps)
-    const ending = steps.some((step) => typeof step === "object" && "cut" in step) ? "failed" : "finished"
-    // Added behind the playback's own finalizer, so that it sees the body before that closes it.
-    yield* Effect.addFinalizer(() =>
-      Effect.sync(() => {
-        const outcome = exchange.body.closed ? ending : "aborted"
-        settled = () => outcome
-      })
-    )
-    return exchange
-  })
+  const exchanger: Exchanger = Effect.fnUntraced(
+    function* (request) {
+      const index = requests.length
+      const received = new Received(request, index, yield* Clock.currentTimeMillis)
+      requests.push(received)
+      let settled: () => Outcome = () => "aborted"
+      yield* Effect.addFinalizer(() =>
+        Effect.map(Clock.currentTimeMillis, (now) => {
+          received.close(settled(), now)
+        })
+      )
+      for (const { count, reached } of waiting) {
+        if (requests.length >= count) Deferred.doneUnsafe(reached, Effect.void)
+      }
+      const turn = typeof turns === "function" ? turns(received, index) : turns[index]
+      if (turn === undefined) {
+        const message = `the script has ${turns.length} turns, but request ${index + 1} came in: ${request.method} ${request.url}`
+        unexpected.push(message)
+        return yield* Effect.die(new Error(message))
+      }
+      yield* Effect.tapError(open(turn.opening ?? []), () =>
+        Effect.sync(() => {
+          settled = () => "failed"
+        })
+      )
+      const { body = "", headers = {}, status = 200 } = turn
+      const steps = typeof body === "string" || body instanceof Uint8Array ? [body] : body
+      const head = { status, headers: { "content-type": "application/json", ...headers } }
+      const exchange = yield* playback(provider, head, steps)
+      const ending = steps.some((step) => typeof step === "object" && "cut" in step) ? "failed" : "finished"
+      // Added behind the playback's own finalizer, so that it sees the body before that closes it.
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => {
+          const outcome = exchange.body.closed ? ending : "aborted"
+          settled = () => outcome
+        })
+      )
+      return exchange
+    },
+    (exchange, request) => orGivenUp(exchange, request.giveUp)
+  )
 
   return {
     exchanger,

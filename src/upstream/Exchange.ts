@@ -1,4 +1,4 @@
-import { type Effect, Schema, type Scope } from "effect"
+import { Effect, Schema, type Scope } from "effect"
 import type { ChunkQueue } from "./ChunkQueue.ts"
 
 /** Headers by lower-case name. A repeated header keeps its values apart. */
@@ -12,7 +12,41 @@ export interface ExchangeRequest {
   readonly headers: { readonly [name: string]: string }
   /** `null` where the request has no body. */
   readonly body: Buffer | null
+  /** Says when nobody waits for the head any longer. An exchanger has to fail then with what it is told. */
+  readonly giveUp?: GiveUp
 }
+
+/**
+ * The end of somebody's patience, told to whoever is being waited for. That costs nothing where it is not needed, while
+ * a race of fibers costs as much as all the rest of an exchange.
+ */
+export class GiveUp {
+  private listener: ((error: UpstreamError) => void) | undefined
+  private error: UpstreamError | undefined
+
+  /** Sets who is told: at once, if it came to that before. */
+  onGiveUp(listener: (error: UpstreamError) => void): void {
+    this.listener = listener
+    if (this.error !== undefined) listener(this.error)
+  }
+
+  tell(error: UpstreamError): void {
+    this.error = error
+    this.listener?.(error)
+  }
+}
+
+/** An exchange that is an effect and knows nothing of giving up, made to. */
+export const orGivenUp = <A, R>(
+  exchange: Effect.Effect<A, UpstreamError, R>,
+  giveUp: GiveUp | undefined
+): Effect.Effect<A, UpstreamError, R> =>
+  giveUp === undefined
+    ? exchange
+    : Effect.raceFirst(
+        exchange,
+        Effect.callback<never, UpstreamError>((resume) => giveUp.onGiveUp((error) => resume(Effect.fail(error))))
+      )
 
 /** A provider's answer: its head, and its body as it comes in. */
 export interface Exchange {

@@ -30,6 +30,7 @@ export const httpExchange = (options: {
           Effect.addFinalizer(() => Effect.sync(() => handler.abandon())),
           Effect.callback<Exchange, UpstreamError>((resume) => {
             handler.resume = resume
+            request.giveUp?.onGiveUp((error) => handler.giveUp(error))
             agent.dispatch(
               {
                 origin: request.url.origin,
@@ -77,6 +78,13 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
     if (this.over) return
     this.over = true
     this.controller?.abort(abandoned)
+  }
+
+  /** Whoever waits for the head is told that it does not come. */
+  giveUp(error: UpstreamError): void {
+    if (this.over || this.queue !== undefined) return
+    this.abandon()
+    this.resume(Effect.fail(error))
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {

@@ -4,11 +4,11 @@ import type { TransportName } from "../dialect/Dialect.ts"
 import { upstreamUrl } from "./Address.ts"
 import type { ChunkQueue } from "./ChunkQueue.ts"
 import { type Credential, hint, maskHeader } from "./Credential.ts"
-import { type Exchange, type Exchanger, type ExchangeRequest, TimedOut, UpstreamError } from "./Exchange.ts"
+import { type Exchange, type Exchanger, type ExchangeRequest, GiveUp, TimedOut, UpstreamError } from "./Exchange.ts"
 import { requestFilter, responseHeaders } from "./Headers.ts"
 import { httpExchange } from "./HttpExchange.ts"
 import { IdleTimers, type Watched } from "./IdleTimers.ts"
-import { waitAfterAnswer, waitAfterFailure } from "./Retry.ts"
+import { isTransient, waitAfterAnswer, waitAfterFailure } from "./Retry.ts"
 import { type RoutedProvider, Routing } from "./Routing.ts"
 import { simulated } from "./Simulated.ts"
 import { type CredentialUse, type FailedTurn, type OpenedTurn, type TurnRequest, Upstream } from "./Upstream.ts"
@@ -76,41 +76,32 @@ export const layer = (config: SluiceConfig): Layer.Layer<Upstream, never, IdleTi
       const idle = Duration.toMillis(config.limits.idle)
       const maxWait = Duration.toMillis(config.retries.max_wait)
 
-      /** Asks once. What the attempt holds is freed at once if it is not the last. */
-      const attempt = (provider: Provider, request: ExchangeRequest, deadline: number) =>
-        provider.exchange(request).pipe(
-          Effect.timeoutOrElse({
-            duration: Math.max(1, deadline - timers.now()),
-            orElse: () => Effect.fail(timedOut(provider.name, "first_frame"))
-          })
-        )
-
       const open = Effect.fnUntraced(function* (turn: TurnRequest) {
         const provider = providers.get(turn.provider)
         if (provider === undefined) return yield* Effect.die(new Error(`no provider ${turn.provider}`))
-        const startedAt = timers.now()
-        const deadline = startedAt + firstFrame
-        const request = exchangeRequest(provider, turn)
+        const patience = new Patience(provider.name, timers, { firstFrame, idle })
+        const request = exchangeRequest(provider, turn, patience.giveUp)
         const scope = yield* Effect.scope
+        timers.watch(patience)
+        yield* Scope.addFinalizer(
+          scope,
+          Effect.sync(() => timers.unwatch(patience))
+        )
         for (let attempts = 1; ; attempts++) {
+          // What an attempt holds is freed at once if it is not the last.
           const own = Scope.forkUnsafe(scope)
-          const result = yield* Effect.result(attempt(provider, request, deadline).pipe(Scope.provide(own)))
+          const result = yield* Effect.result(provider.exchange(request).pipe(Scope.provide(own)))
           const last = attempts > config.retries.times
           if (result._tag === "Success") {
             const exchange = result.success
-            const wait = last ? null : waitAfterAnswer(exchange, attempts, maxWait, yield* Random.next, timers.now())
+            const wait =
+              last || !isTransient(exchange.status)
+                ? null
+                : waitAfterAnswer(exchange, attempts, maxWait, yield* Random.next, timers.now())
             // An answer, though it is an error, says more than running out of time while waiting for another.
-            if (wait === null || timers.now() + wait >= deadline) {
+            if (wait === null || patience.endsBefore(wait)) {
               const opened = answer(provider, turn, exchange, attempts)
-              const watch = new Silence(provider.name, opened.transport, exchange.body, timers, {
-                firstFrameBy: deadline,
-                idle
-              })
-              timers.watch(watch)
-              yield* Scope.addFinalizer(
-                own,
-                Effect.sync(() => timers.unwatch(watch))
-              )
+              patience.attach(opened.transport, exchange.body)
               return opened
             }
             yield* Scope.close(own, Exit.void)
@@ -120,7 +111,7 @@ export const layer = (config: SluiceConfig): Layer.Layer<Upstream, never, IdleTi
             const error = result.failure
             const wait = waitAfterFailure(attempts, maxWait, yield* Random.next)
             // Out of time for a first frame is out of time for another attempt.
-            if (last || timers.now() + wait >= deadline) return yield* Effect.fail<FailedTurn>({ error, attempts })
+            if (last || patience.endsBefore(wait)) return yield* Effect.fail<FailedTurn>({ error, attempts })
             yield* Effect.sleep(wait)
           }
         }
@@ -167,7 +158,7 @@ const use = (provider: Provider, client: Credential | null): CredentialUse => {
   return { kind: central ? "central" : "byok", hint: hint(credential.key) }
 }
 
-const exchangeRequest = (provider: Provider, turn: TurnRequest): ExchangeRequest => {
+const exchangeRequest = (provider: Provider, turn: TurnRequest, giveUp: GiveUp): ExchangeRequest => {
   const headers = provider.filter(turn.headers)
   const credential = credentialFor(provider, turn.credential)
   if (credential !== null) {
@@ -180,7 +171,8 @@ const exchangeRequest = (provider: Provider, turn: TurnRequest): ExchangeRequest
     method: turn.method,
     url: upstreamUrl(provider.baseUrl, turn.path, turn.query),
     headers,
-    body: turn.body
+    body: turn.body,
+    giveUp
   }
 }
 
@@ -212,38 +204,53 @@ const transportOf = (contentType: string | ReadonlyArray<string> | undefined): T
 const looks = 8
 
 /**
- * Fails a body whose provider is silent for too long. Nothing is noted per chunk: at an eighth of the limit it looks
- * whether any came since. Time in which we had paused the provider does not count.
+ * How long a provider may be silent: up to its first frame, the waits between attempts included, and between bytes.
+ *
+ * Nothing is noted per chunk: at an eighth of the limit it looks whether any came since. Time in which we had paused the
+ * provider does not count.
  */
-class Silence implements Watched {
+class Patience implements Watched {
+  readonly giveUp = new GiveUp()
   private readonly provider: string
-  private readonly body: ChunkQueue<UpstreamError>
   private readonly timers: IdleTimers["Service"]
   private readonly idle: number
+  private body: ChunkQueue<UpstreamError> | null = null
+  /** When the first frame has to be there; 0 once it is. */
   private firstFrameBy: number
   private received = 0
-  private lastSeen: number
+  private lastSeen = 0
 
   constructor(
     provider: string,
-    transport: TransportName,
-    body: ChunkQueue<UpstreamError>,
     timers: IdleTimers["Service"],
-    limits: { readonly firstFrameBy: number; readonly idle: number }
+    limits: { readonly firstFrame: number; readonly idle: number }
   ) {
     this.provider = provider
-    this.body = body
     this.timers = timers
     this.idle = limits.idle
-    this.lastSeen = timers.now()
-    // For JSON the first frame is the whole body, and its limit ran to the head.
-    this.firstFrameBy = transport === "json" ? 0 : limits.firstFrameBy
+    this.firstFrameBy = timers.now() + limits.firstFrame
+  }
+
+  /** Whether it is at its end before so many milliseconds are over. */
+  endsBefore(wait: number): boolean {
+    return this.timers.now() + wait >= this.firstFrameBy
+  }
+
+  /** The head is there. For JSON the first frame is the whole body, and its limit ran to the head. */
+  attach(transport: TransportName, body: ChunkQueue<UpstreamError>): void {
+    this.body = body
+    this.lastSeen = this.timers.now()
+    if (transport === "json") this.firstFrameBy = 0
+    // What is due now may be due before what it is watched for.
+    this.timers.unwatch(this)
+    this.timers.watch(this)
   }
 
   due(): number {
+    if (this.body === null) return this.firstFrameBy
     const now = this.timers.now()
-    const received = this.body.received
-    if (received !== this.received || this.body.paused) {
+    const { received, paused } = this.body
+    if (received !== this.received || paused) {
       this.received = received
       this.lastSeen = now
       this.firstFrameBy = 0
@@ -256,16 +263,15 @@ class Silence implements Watched {
   }
 
   expire(): "again" | "done" {
-    if (this.body.closed) return "done"
+    const { body } = this
+    if (body === null) {
+      this.giveUp.tell(timedOut(this.provider, "first_frame"))
+      return "done"
+    }
+    if (body.closed) return "done"
     this.due()
     if (this.limit() > this.timers.now()) return "again"
-    this.body.fail(timedOut(this.provider, this.firstFrameBy === 0 ? "idle" : "first_frame"))
+    body.fail(timedOut(this.provider, this.firstFrameBy === 0 ? "idle" : "first_frame"))
     return "done"
   }
-}
-
-/** The status a failed turn is answered with, where nothing was sent yet. */
-export const statusOf = (error: UpstreamError): number => {
-  if (error.reason._tag === "TimedOut") return 504
-  return error.reason._tag === "ShuttingDown" ? 503 : 502
 }

@@ -1,7 +1,7 @@
 import type { HeaderMap } from "./Exchange.ts"
 
 /** Statuses that another attempt may better. */
-const isTransient = (status: number): boolean => status === 408 || status === 429 || status >= 500
+export const isTransient = (status: number): boolean => status === 408 || status === 429 || status >= 500
 
 /** The wait before the first further attempt, in milliseconds; it doubles with each. */
 const firstWait = 250

@@ -1,5 +1,12 @@
 import { Effect, Predicate } from "effect"
-import { type Exchanger, type ExchangeRequest, type HeaderMap, Unreachable, UpstreamError } from "./Exchange.ts"
+import {
+  type Exchanger,
+  type ExchangeRequest,
+  type HeaderMap,
+  orGivenUp,
+  Unreachable,
+  UpstreamError
+} from "./Exchange.ts"
 import { chatCompletions } from "./simulated/ChatCompletions.ts"
 import {
   errorObject,
@@ -329,21 +336,24 @@ const stepsOf = (pieces: ReadonlyArray<string>, directives: Directives): Readonl
  */
 export const simulated = (options: { readonly seed?: number; readonly provider?: string } = {}): Exchanger => {
   const { provider = "simulated", seed = 0 } = options
-  return Effect.fnUntraced(function* (request) {
-    const { directives, reply } = plan(request, seed)
-    if (directives.refused) {
-      const detail = `connect ECONNREFUSED ${request.url.host}`
-      return yield* new UpstreamError({ provider, reason: new Unreachable({ detail }) })
-    }
-    if (directives.wait !== undefined) yield* Effect.sleep(directives.wait)
-    if (directives.hang) return yield* Effect.never
-    const id = makeRandom(seed, request.method, request.url.pathname, request.body?.toString("latin1") ?? "").id(32)
-    const headers: HeaderMap = {
-      ...reply.headers,
-      "openai-version": "2020-10-01",
-      "openai-processing-ms": "1",
-      "x-request-id": `req_${id.toLowerCase()}`
-    }
-    return yield* playback(provider, { status: reply.status, headers }, stepsOf(reply.pieces, directives))
-  })
+  return Effect.fnUntraced(
+    function* (request) {
+      const { directives, reply } = plan(request, seed)
+      if (directives.refused) {
+        const detail = `connect ECONNREFUSED ${request.url.host}`
+        return yield* new UpstreamError({ provider, reason: new Unreachable({ detail }) })
+      }
+      if (directives.wait !== undefined) yield* Effect.sleep(directives.wait)
+      if (directives.hang) return yield* Effect.never
+      const id = makeRandom(seed, request.method, request.url.pathname, request.body?.toString("latin1") ?? "").id(32)
+      const headers: HeaderMap = {
+        ...reply.headers,
+        "openai-version": "2020-10-01",
+        "openai-processing-ms": "1",
+        "x-request-id": `req_${id.toLowerCase()}`
+      }
+      return yield* playback(provider, { status: reply.status, headers }, stepsOf(reply.pieces, directives))
+    },
+    (exchange, request) => orGivenUp(exchange, request.giveUp)
+  )
 }
