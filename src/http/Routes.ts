@@ -68,12 +68,14 @@ export const notFound = HttpRouter.use((router) =>
   )
 )
 
+const isRouteNotFound = (error: unknown): boolean =>
+  HttpServerError.isHttpServerError(error) && error.reason._tag === "RouteNotFound"
+
 const wordNotFound =
   (upstream: Upstream["Service"], admit: Admit) =>
   <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
-    Effect.catch(app, (error) => {
-      if (!HttpServerError.isHttpServerError(error) || error.reason._tag !== "RouteNotFound") return Effect.fail(error)
-      return Effect.map(HttpServerRequest.HttpServerRequest, (request) => {
+    Effect.catchIf(app, isRouteNotFound, () =>
+      Effect.map(HttpServerRequest.HttpServerRequest, (request) => {
         const incoming = NodeHttpServerRequest.toIncomingMessage(request) as IncomingMessage
         const response = NodeHttpServerRequest.toServerResponse(request) as ServerResponse
         if (refusedAtTheDoor(admit, incoming, response)) return answered(response)
@@ -88,7 +90,7 @@ const wordNotFound =
         )
         return answered(response)
       })
-    })
+    )
 
 const makeHandler = Effect.gen(function* () {
   const config = yield* Settings
