@@ -2,7 +2,7 @@ import { Console, type Duration, Effect, Redacted, Result, type Scope } from "ef
 import type { ProviderConfig, SluiceConfig } from "../config/Config.ts"
 import { listenerError } from "../config/Listener.ts"
 import type { LoadedConfig } from "../config/Load.ts"
-import { upstreamUrl } from "../upstream/Address.ts"
+import { Address } from "../upstream/Address.ts"
 import { hint } from "../upstream/Credential.ts"
 import type { Exchanger } from "../upstream/Exchange.ts"
 import { placeOf } from "./Banner.ts"
@@ -50,9 +50,15 @@ export const checkProvider = (
   if (provider.base_url === undefined) {
     return Effect.succeed({ name, ok: true, address: provider.type, finding: "built in" })
   }
-  const url = upstreamUrl(new URL(provider.base_url), "/v1/models", "")
+  const address = new Address(new URL(provider.base_url))
   const headers = { accept: "application/json", "accept-encoding": "identity", ...credentialHeaders(provider) }
-  return exchange({ method: "GET", url, headers, body: null }).pipe(
+  return exchange({
+    method: "GET",
+    origin: address.origin,
+    target: address.target("/v1/models", ""),
+    headers,
+    body: null
+  }).pipe(
     Effect.map(({ status }) => judge(provider, status)),
     Effect.scoped,
     Effect.mapError((error) => error.reason.message),

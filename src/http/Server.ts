@@ -54,7 +54,13 @@ export const serve = Effect.fnUntraced(function* (
 ): Effect.fn.Return<void, ListenError, FromGateway> {
   const config = yield* Settings
   const { host, port } = config.server
-  const server = createServer({ keepAliveTimeout, maxHeaderSize, headersTimeout: 60_000 })
+  const server = createServer({
+    keepAliveTimeout,
+    maxHeaderSize,
+    headersTimeout: 60_000,
+    // Any other protocol is an offer that may be ignored, as Java's client makes with every request.
+    shouldUpgradeCallback: (request) => /^websocket$/i.test(request.headers.upgrade ?? "")
+  })
   const listener = HttpRouter.serve(routes, {
     disableLogger: true,
     disableListenLog: true,

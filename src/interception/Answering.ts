@@ -8,6 +8,7 @@ import {
   Cut,
   type IdleTimers,
   Malformed,
+  maskBytes,
   maskText,
   type OpenedTurn,
   UpstreamError
@@ -110,7 +111,7 @@ export class Answering {
     const emit = (frames: ReadonlyArray<Frame>): Out => {
       this.progress.framesOut += frames.length
       if (this.reader.outcome !== null) this.outcomeSent = true
-      return Effect.succeed(frames as NonEmptyReadonlyArray<Frame>)
+      return Effect.succeed(this.shown(frames))
     }
 
     const onSuccess = (frames: NonEmptyReadonlyArray<Frame>): Out => {
@@ -121,7 +122,7 @@ export class Answering {
         after = behindEnd
         this.endSoon()
         this.progress.framesOut += frames.length - last
-        return Effect.as(this.settle(this.ending()), frames.slice(last) as unknown as NonEmptyReadonlyArray<Frame>)
+        return Effect.as(this.settle(this.ending()), this.shown(frames.slice(last)))
       })
       if (last === 0) return end
       after = end
@@ -142,6 +143,12 @@ export class Answering {
       this.outcomeTaken = this.outcomeSent
       return after ?? Effect.matchCauseEffect(pull, { onSuccess, onFailure })
     })
+  }
+
+  /** Frames as a client may see them: an error that the upstream reports in its stream may echo a credential (law 8). */
+  private shown(frames: ReadonlyArray<Frame>): NonEmptyReadonlyArray<Frame> {
+    const shown = this.reader.outcome === "failed" ? frames.map((frame) => masked(frame, this.opened.secrets)) : frames
+    return shown as NonEmptyReadonlyArray<Frame>
   }
 
   /** An upstream that keeps its connection open behind the end of its answer does not keep the client's open. */
@@ -262,6 +269,13 @@ export class Answering {
       Effect.timeoutOrElse({ duration: time, orElse: () => Effect.succeed(false) })
     )
   }
+}
+
+/** The frame without credentials: the same one where there are none in it. */
+const masked = (frame: Frame, secrets: ReadonlyArray<string>): Frame => {
+  const data = frame.source.subarray(frame.dataStart, frame.dataEnd)
+  const clean = maskBytes(data, secrets)
+  return clean === data ? frame : frame.splice(frame.dataStart, frame.dataEnd, clean)
 }
 
 /** What a client is told of an upstream that failed. */

@@ -137,7 +137,7 @@ class Received implements ReceivedRequest {
 
   constructor(request: Parameters<Exchanger>[0], index: number, receivedAt: number) {
     this.method = request.method
-    this.url = request.url
+    this.url = new URL(request.target, request.origin)
     this.headers = request.headers
     this.body = request.body
     this.index = index
@@ -222,7 +222,7 @@ const make = Effect.fnUntraced(function* (
       }
       const turn = typeof turns === "function" ? turns(received, index) : turns[index]
       if (turn === undefined) {
-        const message = `the script has ${turns.length} turns, but request ${index + 1} came in: ${request.method} ${request.url}`
+        const message = `the script has ${turns.length} turns, but request ${index + 1} came in: ${request.method} ${request.origin}${request.target}`
         unexpected.push(message)
         return yield* Effect.die(new Error(message))
       }

@@ -7,8 +7,10 @@ export type HeaderMap = { readonly [name: string]: string | ReadonlyArray<string
 /** One HTTP request to a provider, its headers and credentials as they go out. */
 export interface ExchangeRequest {
   readonly method: string
-  /** Scheme, host, port, path and query. */
-  readonly url: URL
+  /** Scheme, host and port. */
+  readonly origin: string
+  /** Path and query. */
+  readonly target: string
   readonly headers: { readonly [name: string]: string }
   /** `null` where the request has no body. */
   readonly body: Buffer | null

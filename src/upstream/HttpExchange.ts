@@ -33,8 +33,8 @@ export const httpExchange = (options: {
             request.giveUp?.onGiveUp((error) => handler.giveUp(error))
             agent.dispatch(
               {
-                origin: request.url.origin,
-                path: request.url.pathname + request.url.search,
+                origin: request.origin,
+                path: request.target,
                 method: request.method as Dispatcher.HttpMethod,
                 headers: request.headers,
                 body: request.body

@@ -1,7 +1,7 @@
 import { Context, Duration, Effect, Exit, Layer, Random, Redacted, Scope } from "effect"
 import type { ProviderConfig, SluiceConfig } from "../config/Config.ts"
 import type { TransportName } from "../dialect/Dialect.ts"
-import { upstreamUrl } from "./Address.ts"
+import { Address } from "./Address.ts"
 import type { ChunkQueue } from "./ChunkQueue.ts"
 import { type Credential, hint, maskHeader } from "./Credential.ts"
 import { type Exchange, type Exchanger, type ExchangeRequest, GiveUp, TimedOut, UpstreamError } from "./Exchange.ts"
@@ -32,7 +32,7 @@ export const Exchangers: Context.Reference<MakeExchangers> = Context.Reference<M
 
 /** One provider, ready to be called. */
 interface Provider extends RoutedProvider {
-  readonly baseUrl: URL
+  readonly address: Address
   readonly key: Redacted.Redacted<string> | null
   /** What its answers may echo and nobody may see, whoever calls. A function, so that printing a provider shows none. */
   readonly secrets: () => ReadonlyArray<string>
@@ -62,7 +62,7 @@ export const layer = (config: SluiceConfig): Layer.Layer<Upstream, never, IdleTi
           dialects: entry.dialects,
           askUsage: entry.ask_usage,
           models: entry.models,
-          baseUrl,
+          address: new Address(baseUrl),
           key,
           secrets: () => secrets,
           clientFirst: entry.credentials === "client-first",
@@ -169,7 +169,8 @@ const exchangeRequest = (provider: Provider, turn: TurnRequest, giveUp: GiveUp):
   headers["accept-encoding"] = "identity"
   return {
     method: turn.method,
-    url: upstreamUrl(provider.baseUrl, turn.path, turn.query),
+    origin: provider.address.origin,
+    target: provider.address.target(turn.path, turn.query),
     headers,
     body: turn.body,
     giveUp

@@ -189,8 +189,11 @@ const embed = (body: JsonObject, seed: number): Plan => {
 
 const modelObject = (id: string) => ({ id, object: "model", created: 1_767_225_600, owned_by: "sluice" })
 
+/** The path of a request, without its query. */
+const pathOf = (request: ExchangeRequest): string => request.target.replace(/\?.*$/s, "")
+
 const plan = (request: ExchangeRequest, seed: number): Plan => {
-  const path = request.url.pathname.replace(/\/+$/, "")
+  const path = pathOf(request).replace(/\/+$/, "")
   const notAllowed = () =>
     plain(refuse(invalid(`Not allowed to ${request.method} on ${path}`, null, "method_not_supported", 405)))
   const dialect = dialects.find((one) => path.endsWith(one.path))
@@ -326,7 +329,8 @@ const stepsOf = (pieces: ReadonlyArray<string>, directives: Directives): Readonl
  * const program = Effect.gen(function* () {
  *   const exchange = yield* simulated({ seed: 7 })({
  *     method: "POST",
- *     url: new URL("http://sim/v1/chat/completions"),
+ *     origin: "http://sim",
+ *     target: "/v1/chat/completions",
  *     headers: { "content-type": "application/json" },
  *     body: Buffer.from(JSON.stringify({ model: "sim", messages: [{ role: "user", content: "Hi" }] }))
  *   })
@@ -340,12 +344,12 @@ export const simulated = (options: { readonly seed?: number; readonly provider?:
     function* (request) {
       const { directives, reply } = plan(request, seed)
       if (directives.refused) {
-        const detail = `connect ECONNREFUSED ${request.url.host}`
+        const detail = `connect ECONNREFUSED ${request.origin}`
         return yield* new UpstreamError({ provider, reason: new Unreachable({ detail }) })
       }
       if (directives.wait !== undefined) yield* Effect.sleep(directives.wait)
       if (directives.hang) return yield* Effect.never
-      const id = makeRandom(seed, request.method, request.url.pathname, request.body?.toString("latin1") ?? "").id(32)
+      const id = makeRandom(seed, request.method, pathOf(request), request.body?.toString("latin1") ?? "").id(32)
       const headers: HeaderMap = {
         ...reply.headers,
         "openai-version": "2020-10-01",

@@ -35,7 +35,7 @@ describe("checkProvider", () => {
       })
       yield* checkProviders(config, () => exchange)
       assert.deepStrictEqual(
-        asked.map(({ url, headers }) => [url.href, headers["authorization"], headers["x-api-key"]]),
+        asked.map(({ origin, target, headers }) => [origin + target, headers["authorization"], headers["x-api-key"]]),
         [
           ["https://api.openai.com/v1/models", `Bearer ${key}`, undefined],
           ["https://api.anthropic.com/v1/models", undefined, key]

@@ -19,7 +19,8 @@ export const serveExchanger = (exchanger: Exchanger): Effect.Effect<string, neve
         const answer = Effect.gen(function* () {
           const exchange = yield* exchanger({
             method: incoming.method ?? "GET",
-            url: new URL(incoming.url ?? "/", "http://127.0.0.1"),
+            origin: "http://127.0.0.1",
+            target: incoming.url ?? "/",
             headers: {},
             body: parts.length === 0 ? null : Buffer.concat(parts)
           })

@@ -4,7 +4,8 @@ import type { Exchange, Exchanger, ExchangeRequest, UpstreamError } from "../../
 /** A POST of JSON as an exchanger takes it. */
 export const post = (path: string, body: unknown): ExchangeRequest => ({
   method: "POST",
-  url: new URL(path, "http://upstream.test"),
+  origin: "http://upstream.test",
+  target: path,
   headers: { "content-type": "application/json" },
   body: Buffer.from(typeof body === "string" ? body : JSON.stringify(body))
 })
@@ -12,7 +13,8 @@ export const post = (path: string, body: unknown): ExchangeRequest => ({
 /** A GET as an exchanger takes it. */
 export const get = (path: string): ExchangeRequest => ({
   method: "GET",
-  url: new URL(path, "http://upstream.test"),
+  origin: "http://upstream.test",
+  target: path,
   headers: {},
   body: null
 })

@@ -1,7 +1,9 @@
 import { describe, expect, it } from "vitest"
-import { upstreamUrl } from "../../src/upstream/Address.ts"
+import { Address } from "../../src/upstream/Address.ts"
 
-const join = (base: string, path: string, query = "") => upstreamUrl(new URL(base), path, query).href
+const targetOf = (base: string, path: string, query = "") => new Address(new URL(base)).target(path, query)
+const join = (base: string, path: string, query = "") => new URL(base).origin + targetOf(base, path, query)
+const queryOf = (target: string) => target.replace(/^[^?]*/, "")
 
 describe("a path behind a base URL", () => {
   it.each([
@@ -44,9 +46,8 @@ describe("a query", () => {
     "?a=/../b//c;d:e@f,g!h$i(j)*k~l",
     "?api-version=1?2"
   ])("%s goes on as it stands", (query) => {
-    const { search } = upstreamUrl(new URL("https://host/v1"), "/v1/models", query)
     // One that holds nothing is none.
-    expect(search).toBe(query === "?" ? "" : query)
+    expect(queryOf(targetOf("https://host/v1", "/v1/models", query))).toBe(query === "?" ? "" : query)
   })
 
   it.each([
@@ -55,17 +56,10 @@ describe("a query", () => {
     ["https://host/v1?api-version=1", "?a=%zz&a", "?api-version=1&a=%zz&a"],
     ["https://host/v1?", "?a=1", "?a=1"]
   ])("of %s and %s is %s", (base, query, joined) => {
-    expect(upstreamUrl(new URL(base), "/v1/models", query).search).toBe(joined)
+    expect(queryOf(targetOf(base, "/v1/models", query))).toBe(joined)
   })
 
   it("cannot reach what stands before it", () => {
-    const url = upstreamUrl(new URL("https://host/v1"), "/v1/models", "?a#/../../admin")
-    expect([url.pathname, url.search, url.hash]).toEqual(["/v1/models", "?a%23/../../admin", ""])
-  })
-
-  it("leaves the base URL as it is", () => {
-    const base = new URL("https://host/v1?k=1")
-    upstreamUrl(base, "/v1/models", "?a=1")
-    expect(base.href).toBe("https://host/v1?k=1")
+    expect(targetOf("https://host/v1", "/v1/models", "?a#/../../admin")).toBe("/v1/models?a%23/../../admin")
   })
 })
