@@ -78,6 +78,8 @@ export interface CutStream {
   readonly body: string
   /** What of it may reach the client: whole events only. The error event follows. */
   readonly delivered: string
+  /** What was known of the usage by then; nothing unless given. */
+  readonly usage?: NonNullable<Expected["usage"]>
 }
 
 /** A request and what the upstream gets of it. */
@@ -113,6 +115,10 @@ export interface DialectCase {
   /** Reads one whole error event; `null` where the text is anything else. */
   readonly readErrorEvent: (text: string) => ReadError | null
   readonly readErrorBody: (text: string) => ReadError | null
+  /** What stands in its errors in place of a code of the gateway's, where they have no room for that. */
+  readonly errorWord?: (code: string) => string
+  /** What is known of the usage of `reply` once its `body` was seen; nothing unless given. */
+  readonly earlyUsage?: NonNullable<Expected["usage"]>
   /** How silence is filled in a stream. */
   readonly keepAlive: string
   /** Events that a client of the protocol could not read. */

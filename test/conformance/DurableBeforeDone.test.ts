@@ -8,7 +8,7 @@ import { temporaryFolder } from "../recorder/folder.ts"
 import { dialects } from "./Dialects.ts"
 import { engine, settleDown } from "./Engine.ts"
 import { eventually, rawTurn, sockets } from "./Sockets.ts"
-import { settingOf } from "./WayOut.ts"
+import { settingOf, wordOf } from "./WayOut.ts"
 
 describe.each(dialects)("in $name nobody sees an end whose records are not durable", (dialect) => {
   const sse = settingOf(dialect, "sse")
@@ -63,7 +63,8 @@ describe.each(dialects)("in $name nobody sees an end whose records are not durab
       assert.strictEqual(client.text, body.join(""))
       ledger.release()
       yield* client.ended
-      assert.strictEqual(dialect.readErrorEvent(client.text.slice(body.join("").length))?.code, "upstream_cut")
+      const errorEvent = dialect.readErrorEvent(client.text.slice(body.join("").length))
+      assert.strictEqual(errorEvent?.code, wordOf(dialect, "upstream_cut"))
     })
   )
 

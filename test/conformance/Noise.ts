@@ -10,7 +10,10 @@ const between = [
 ]
 
 /** Lines that stand within the events of real streams, and mean nothing to anybody. */
-const lines = ["id: 17\n", "retry: 3000\n", ": note 👋\n", "x-unknown: y\n", "id\n", "event: message\n"]
+const namelessLines = ["id: 17\n", "retry: 3000\n", ": note 👋\n", "x-unknown: y\n", "id\n"]
+
+/** The same for events that have no name: this is the one they have by default. */
+const lines = [...namelessLines, "event: message\n"]
 
 /** JSON text with white space where JSON allows some. */
 const spaced = (random: Random, json: string): string => {
@@ -29,18 +32,24 @@ const spaced = (random: Random, json: string): string => {
  * An event as some other server would have written it: the same data behind odd spacing, in several lines, among
  * comments, ids and unknown fields.
  *
- * @param event an event of one `data:` line
+ * @param event an event of one `data:` line, with or without an `event:` line before it
  * @param alone nothing of its own stands before it
  */
 export const disguise = (random: Random, event: string, alone = false): string => {
-  const data = event.slice("data: ".length, -2)
+  const [, name = "", data = ""] = /^(?:event: ([^\n]*)\n)?data: ([^\n]*)\n\n$/.exec(event)!
   const json = data.startsWith("{")
+  const noise = name === "" ? lines : namelessLines
   let text = random.chance(15) && !alone ? random.pick(between) : ""
-  while (random.chance(20)) text += random.pick(lines)
+  while (random.chance(20)) text += random.pick(noise)
+  // The name may stand behind the data as well.
+  const named = name === "" ? "" : `event:${random.chance(30) ? "" : " "}${name}\n`
+  const nameLast = random.chance(10)
+  if (!nameLast) text += named
   text += random.chance(30) ? "data:" : "data: "
   text += json && random.chance(30) ? spaced(random, data) : data
   text += "\n"
-  while (random.chance(10)) text += random.pick(lines)
+  if (nameLast) text += named
+  while (random.chance(10)) text += random.pick(noise)
   return `${text}\n`
 }
 

@@ -4,7 +4,17 @@ import { TestClock } from "effect/testing"
 import { Turn } from "../../src/testing/index.ts"
 import { replyUsage } from "./Dialects.ts"
 import { settleDown } from "./Engine.ts"
-import { cancelled, failed, finished, limited, pieces, said, whole } from "./WayOutParts.ts"
+import {
+  cancelled,
+  cancelledEarly,
+  failed,
+  failedEarly,
+  finished,
+  limited,
+  pieces,
+  said,
+  whole
+} from "./WayOutParts.ts"
 import type { WayOut } from "./WayOut.ts"
 
 const leaving: ReadonlyArray<WayOut> = [
@@ -43,7 +53,7 @@ const leaving: ReadonlyArray<WayOut> = [
     transport: "sse",
     turns: (it) => [it.turn([...it.events.body, { hang: true }])],
     meanwhile: (call, _, it) => Effect.andThen(call.saw(said(it)), call.leave),
-    expected: cancelled,
+    expected: cancelledEarly,
     saw: (it) => ({ text: said(it), ending: "left" })
   },
   {
@@ -119,7 +129,7 @@ const leaving: ReadonlyArray<WayOut> = [
         yield* call.saw(said(it))
         yield* Effect.all([call.leave, TestClock.adjust("10 seconds")], { concurrency: 2 })
       }),
-    expected: cancelled,
+    expected: cancelledEarly,
     saw: (it) => ({ text: said(it), ending: "left" })
   }
 ]
@@ -179,6 +189,26 @@ export const leavingFinished: ReadonlyArray<WayOut> = [
   }
 ]
 
+/** Where a finish is no end for its clients, one that leaves behind it has left before the end. */
+export const leavingUnfinished: ReadonlyArray<WayOut> = [
+  {
+    name: "a client that leaves behind the finish and before the end",
+    transport: "sse",
+    turns: (it) => [it.turn([...it.events.body, ...it.events.finish, ...it.events.after, { hang: true }])],
+    meanwhile: (call, _, it) =>
+      Effect.andThen(call.saw(finished(it) + it.events.after.join("")), Effect.andThen(settleDown(), call.leave)),
+    expected: { status: "cancelled", error: "client_gone", provenance: "partial", usage: replyUsage },
+    saw: (it) => ({ text: finished(it) + it.events.after.join(""), ending: "left" })
+  },
+  {
+    name: "a stream that ends behind the finish and before the end",
+    transport: "sse",
+    turns: (it) => [it.turn([...it.events.body, ...it.events.finish, ...it.events.after])],
+    expected: { status: "failed", error: "upstream_cut", provenance: "partial", usage: replyUsage },
+    saw: (it) => ({ text: finished(it) + it.events.after.join(""), errorEvent: "upstream_cut" })
+  }
+]
+
 const timing: ReadonlyArray<WayOut> = [
   {
     name: "silence in the middle of a stream (limits.idle)",
@@ -192,7 +222,7 @@ const timing: ReadonlyArray<WayOut> = [
         yield* TestClock.adjust("3 seconds")
         yield* call.ended
       }),
-    expected: { ...failed, error: "timeout" },
+    expected: failedEarly("timeout"),
     saw: (it) => ({ text: said(it), errorEvent: "upstream_timeout" })
   },
   {
@@ -259,7 +289,7 @@ const stopping: ReadonlyArray<WayOut> = [
     transport: "sse",
     turns: (it) => [it.turn([...it.events.body, { hang: true }])],
     meanwhile: (call, { shutdown }, it) => Effect.andThen(Effect.andThen(call.saw(said(it)), shutdown), call.ended),
-    expected: { ...failed, error: "shutdown" },
+    expected: failedEarly("shutdown"),
     saw: (it) => ({ text: said(it), errorEvent: "shutting_down" })
   },
   {

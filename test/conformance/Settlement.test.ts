@@ -2,10 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Latch } from "effect"
 import { dialects, transports } from "./Dialects.ts"
 import { engine, settleDown } from "./Engine.ts"
-import { leavingFinished, otherWaysOut } from "./OtherWaysOut.ts"
+import { leavingFinished, leavingUnfinished, otherWaysOut } from "./OtherWaysOut.ts"
 import { upstreamWaysOut } from "./UpstreamWaysOut.ts"
 import { goOut, settingOf, type WayOut } from "./WayOut.ts"
-import { failed, said } from "./WayOutParts.ts"
+import { failedEarly, said } from "./WayOutParts.ts"
 
 describe.each(dialects)("every way out of a call in $name settles once", (dialect) => {
   const malformed = dialect.malformed.map(
@@ -13,7 +13,7 @@ describe.each(dialects)("every way out of a call in $name settles once", (dialec
       name: `an event that is ${one.name}`,
       transport: "sse",
       turns: (it) => [it.turn([...it.events.body, one.event, ...it.events.finish, it.events.end])],
-      expected: { ...failed, error: "malformed" },
+      expected: failedEarly("malformed"),
       saw: (it) => ({ text: said(it), errorEvent: "upstream_malformed" })
     })
   )
@@ -22,12 +22,17 @@ describe.each(dialects)("every way out of a call in $name settles once", (dialec
       name: `a stream that ends with ${one.name}`,
       transport: "sse",
       turns: (it) => [it.turn(one.body)],
-      expected: { ...failed, error: "upstream_cut" },
+      expected: {
+        status: "failed",
+        error: "upstream_cut",
+        ...(one.usage === undefined ? { provenance: "unknown" } : { provenance: "partial", usage: one.usage })
+      },
       saw: () => ({ text: one.delivered, errorEvent: "upstream_cut" }),
       ...(one.request === undefined ? {} : { request: one.request })
     })
   )
-  const finished = dialect.leftAfterFinish === "completed" ? leavingFinished : []
+  const behindFinish = dialect.leftAfterFinish === "completed" ? leavingFinished : leavingUnfinished
+  const finished = dialect.events({}).finish.length === 0 ? [] : behindFinish
   const rows = [...upstreamWaysOut, ...otherWaysOut, ...malformed, ...cut, ...finished].flatMap((way) =>
     transports
       .filter((transport) => (way.transport ?? transport) === transport)

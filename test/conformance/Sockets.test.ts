@@ -7,9 +7,8 @@ import { UpstreamServer } from "../support/UpstreamServer.ts"
 import type { DialectCase, Expected } from "./DialectCase.ts"
 import { dialects, replyUsage, transports } from "./Dialects.ts"
 import { eventually, rawTurn, sockets } from "./Sockets.ts"
-import { type Saw, type Setting, settingOf } from "./WayOut.ts"
-
-const failed = { status: "failed", provenance: "unknown" } as const
+import { type Saw, type Setting, settingOf, wordOf } from "./WayOut.ts"
+import { cancelled, cancelledEarly, failed, failedEarly, said } from "./WayOutParts.ts"
 
 /** One way in which connections break under an answer. */
 interface Break {
@@ -17,11 +16,10 @@ interface Break {
   readonly transport?: "sse" | "json"
   readonly turn: (setting: Setting) => RawTurn
   readonly limits?: object
-  readonly expected: Expected
+  readonly expected: Expected | ((setting: Setting) => Expected)
   readonly saw: (setting: Setting) => Saw
 }
 
-const said = ({ events }: Setting) => events.body.join("")
 const half = ({ body }: Setting) => body.slice(0, 50)
 
 const breaks: ReadonlyArray<Break> = [
@@ -45,14 +43,14 @@ const breaks: ReadonlyArray<Break> = [
         name: `${how} in the middle of a stream`,
         transport: "sse",
         turn: (it) => rawTurn(it.transport, [...it.events.body, { wait: 20 }, end]),
-        expected: { ...failed, error: "upstream_cut" },
+        expected: failedEarly("upstream_cut"),
         saw: (it) => ({ text: said(it), errorEvent: "upstream_cut" })
       },
       {
         name: `${how} inside an event`,
         transport: "sse",
         turn: (it) => rawTurn(it.transport, [said(it) + it.events.body[0]!.slice(0, 30), { wait: 20 }, end]),
-        expected: { ...failed, error: "upstream_cut" },
+        expected: failedEarly("upstream_cut"),
         saw: (it) => ({ text: said(it), errorEvent: "upstream_cut" })
       },
       {
@@ -86,7 +84,7 @@ const breaks: ReadonlyArray<Break> = [
     name: "a clean end without the last frame",
     transport: "sse",
     turn: (it) => rawTurn(it.transport, [said(it)]),
-    expected: { ...failed, error: "upstream_cut" },
+    expected: failedEarly("upstream_cut"),
     saw: (it) => ({ text: said(it), errorEvent: "upstream_cut" })
   },
   {
@@ -140,7 +138,7 @@ const silent = Effect.map(
 const assertRefused = (dialect: DialectCase, answer: { status: number; text: () => string }, saw: Saw) => {
   assert("refused" in saw)
   assert.strictEqual(answer.status, saw.refused)
-  assert.strictEqual(dialect.readErrorBody(answer.text())?.code, saw.code)
+  assert.strictEqual(dialect.readErrorBody(answer.text())?.code, wordOf(dialect, saw.code))
 }
 
 /** Where in its life a call stands when its client leaves. */
@@ -151,12 +149,10 @@ interface Phase {
   /** What the client has by then; `null` where it has no head yet. */
   readonly has: ((setting: Setting) => string) | null
   readonly held?: boolean
-  readonly expected: Expected
+  readonly expected: Expected | ((setting: Setting) => Expected)
   /** Within how many milliseconds the upstream is closed. */
   readonly within: number
 }
-
-const cancelled = { status: "cancelled", error: "client_gone", provenance: "unknown" } as const
 
 const phases: ReadonlyArray<Phase> = [
   {
@@ -179,7 +175,7 @@ const phases: ReadonlyArray<Phase> = [
     transport: "sse",
     turn: (it) => rawTurn(it.transport, [...it.events.body, { hang: true }]),
     has: said,
-    expected: cancelled,
+    expected: cancelledEarly,
     within: 1000
   },
   {
@@ -241,11 +237,12 @@ describe.each(dialects)("$name over real sockets", (dialect) => {
           assert.strictEqual(answer.status, 200)
           assert.strictEqual(answer.text().slice(0, saw.text.length), saw.text)
           const rest = answer.text().slice(saw.text.length)
-          if ("errorEvent" in saw) assert.strictEqual(dialect.readErrorEvent(rest)?.code, saw.errorEvent, rest)
-          else assert.strictEqual(rest, "")
+          if ("errorEvent" in saw) {
+            assert.strictEqual(dialect.readErrorEvent(rest)?.code, wordOf(dialect, saw.errorEvent), rest)
+          } else assert.strictEqual(rest, "")
           assert.strictEqual(ending, "ending" in saw && saw.ending === "broken" ? "reset" : "clean")
         }
-        const { batch } = ledger.expect(row.expected)
+        const { batch } = ledger.expect(typeof row.expected === "function" ? row.expected(setting) : row.expected)
         if (!("refused" in saw)) assert.strictEqual(answer.headers["x-sluice-interception-id"], batch.closes![0]!.id)
         assert.strictEqual(upstream.requests.length, 1)
       })
@@ -302,7 +299,7 @@ describe.each(dialects)("$name over real sockets", (dialect) => {
         assert.isBelow(upstream.requests[0]!.abortedAt! - left, row.within)
         yield* eventually("settled", () => ledger.settlements.length > 0)
         ledger.release()
-        ledger.expect(row.expected)
+        ledger.expect(typeof row.expected === "function" ? row.expected(setting) : row.expected)
         assert.strictEqual(upstream.openSockets(), 0)
       })
     )

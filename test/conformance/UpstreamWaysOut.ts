@@ -4,7 +4,7 @@ import { TestClock } from "effect/testing"
 import { Turn } from "../../src/testing/index.ts"
 import { TimedOut, UpstreamError } from "../../src/upstream/Exchange.ts"
 import { replyUsage } from "./Dialects.ts"
-import { error, failed, finished, limited, pieces, said, whole } from "./WayOutParts.ts"
+import { error, failed, failedEarly, finished, limited, pieces, said, whole } from "./WayOutParts.ts"
 import type { WayOut } from "./WayOut.ts"
 
 const finishing: ReadonlyArray<WayOut> = [
@@ -128,7 +128,7 @@ const breaking: ReadonlyArray<WayOut> = [
     name: "a stream that is reset in the middle",
     transport: "sse",
     turns: (it) => [it.turn([...it.events.body, { cut: true }])],
-    expected: { ...failed, error: "upstream_cut", finishReason: null },
+    expected: (it) => ({ ...failedEarly("upstream_cut")(it), finishReason: null }),
     saw: (it) => ({ text: said(it), errorEvent: "upstream_cut" })
   },
   {
@@ -142,7 +142,7 @@ const breaking: ReadonlyArray<WayOut> = [
     name: "a stream that is reset inside an event",
     transport: "sse",
     turns: (it) => [it.turn([...it.events.body, it.events.body[0]!.slice(0, 30), { cut: true }])],
-    expected: { ...failed, error: "upstream_cut" },
+    expected: failedEarly("upstream_cut"),
     saw: (it) => ({ text: said(it), errorEvent: "upstream_cut" })
   },
   {
@@ -172,7 +172,7 @@ const breaking: ReadonlyArray<WayOut> = [
     name: "an error of the upstream's inside its stream",
     transport: "sse",
     turns: (it) => [it.turn([...it.events.body, it.dialect.upstreamError("overloaded")])],
-    expected: { ...failed, error: "upstream_status" },
+    expected: failedEarly("upstream_status"),
     saw: (it) => ({ text: said(it) + it.dialect.upstreamError("overloaded"), ending: "clean" })
   },
   {
@@ -180,7 +180,7 @@ const breaking: ReadonlyArray<WayOut> = [
     transport: "sse",
     turns: (it) => [it.turn([...it.events.body, it.dialect.upstreamError("overloaded"), { wait: 1 }, { cut: true }])],
     meanwhile: (call) => Effect.andThen(TestClock.adjust("1 second"), call.ended),
-    expected: { ...failed, error: "upstream_status" },
+    expected: failedEarly("upstream_status"),
     saw: (it) => ({ text: said(it) + it.dialect.upstreamError("overloaded"), ending: "clean" })
   }
 ]

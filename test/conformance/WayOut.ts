@@ -56,11 +56,15 @@ export const settingOf = (dialect: DialectCase, transport: "sse" | "json"): Sett
   }
 }
 
+/** What an error of the dialect says in place of a code. */
+export const wordOf = (dialect: DialectCase, code: string): string => dialect.errorWord?.(code) ?? code
+
 export const assertSaw = (dialect: DialectCase, call: Call, saw: Saw): void => {
   if ("refused" in saw) {
     assert.isNotNull(call.refused, `not refused but ${call.ending} after ${call.text}`)
     assert.strictEqual(call.refused!.status, saw.refused)
-    assert.strictEqual(dialect.readErrorBody(call.refused!.body)?.code, saw.code)
+    assert.strictEqual(call.refused!.code, saw.code)
+    assert.strictEqual(dialect.readErrorBody(call.refused!.body)?.code, wordOf(dialect, saw.code))
     assert.strictEqual(call.text, "")
     assert.isNull(call.answer)
     return
@@ -69,7 +73,8 @@ export const assertSaw = (dialect: DialectCase, call: Call, saw: Saw): void => {
   if ("errorEvent" in saw) {
     assert.strictEqual(call.text.slice(0, saw.text.length), saw.text)
     const rest = call.text.slice(saw.text.length)
-    assert.strictEqual(dialect.readErrorEvent(rest)?.code, saw.errorEvent, `no such error event: ${rest}`)
+    const word = wordOf(dialect, saw.errorEvent)
+    assert.strictEqual(dialect.readErrorEvent(rest)?.code, word, `no such error event: ${rest}`)
     assert.strictEqual(call.ending, "clean")
     return
   }
