@@ -1,10 +1,11 @@
 import { Effect, Stream } from "effect"
 import type { GatewayError } from "../dialect/GatewayError.ts"
-import { clientError, readAll } from "../interception/Answering.ts"
+import { clientError } from "../interception/Answering.ts"
+import { errorAnswer } from "../interception/ErrorAnswer.ts"
 import { uuidV7 } from "../interception/Uuid.ts"
 import type { Answer } from "../interception/Interception.ts"
-import { maskBytes, type OpenedTurn, type TurnRequest, type Upstream } from "../upstream/Upstream.ts"
-import { Frame, whole } from "../wire/Frame.ts"
+import type { OpenedTurn, TurnRequest, Upstream } from "../upstream/Upstream.ts"
+import { Frame } from "../wire/Frame.ts"
 
 /** Why a relayed call has no answer to relay. */
 interface NoAnswer {
@@ -12,8 +13,8 @@ interface NoAnswer {
 }
 
 /**
- * Opens a call whose answer is relayed unread. Only the body of what is no success is held, up to `limit` bytes, to take echoed
- * credentials out of it.
+ * Opens a call whose answer is relayed unread. Only the body of what is no success is held, up
+ * to `limit` bytes, to take echoed credentials out of it.
  */
 export const openRelay = Effect.fnUntraced(function* (
   upstream: Upstream["Service"],
@@ -25,16 +26,20 @@ export const openRelay = Effect.fnUntraced(function* (
     .pipe(Effect.mapError(({ error }): NoAnswer => ({ error: clientError(error) })))
   // A redirection, too, may quote the address that was asked for.
   if (opened.status < 300) return answerOf(opened, null, Stream.fromPull(Effect.succeed(chunks(opened))))
-  const body = yield* readAll(opened.body, limit, request.provider).pipe(
+  const { body, headers } = yield* errorAnswer(opened, limit, request.provider).pipe(
     Effect.mapError((error): NoAnswer => ({ error: clientError(error) }))
   )
-  const frame = whole("body", maskBytes(body, opened.secrets))
-  return answerOf(opened, request.method === "HEAD" ? null : frame.length, Stream.make(frame))
+  return answerOf(opened, request.method === "HEAD" ? null : body.length, Stream.make(body), headers)
 })
 
-const answerOf = (opened: OpenedTurn, length: number | null, frames: Answer["frames"]): Answer => ({
+const answerOf = (
+  opened: OpenedTurn,
+  length: number | null,
+  frames: Answer["frames"],
+  headers: { readonly [name: string]: string } = {}
+): Answer => ({
   id: uuidV7(Date.now()),
-  head: { status: opened.status, headers: opened.headers },
+  head: { status: opened.status, headers: { ...opened.headers, ...headers } },
   transport: opened.transport,
   length,
   frames,

@@ -4,7 +4,6 @@ import type { AnswerWriter, TransportName, TurnReader } from "../dialect/Dialect
 import { type GatewayError, gatewayError } from "../dialect/GatewayError.ts"
 import type { Frame } from "../wire/Frame.ts"
 import {
-  type ChunkQueue,
   Cut,
   type IdleTimers,
   Malformed,
@@ -295,26 +294,3 @@ export const clientError = (error: UpstreamError): GatewayError => {
 }
 
 const internalError = gatewayError(500, "internal_error", "The gateway failed; its log says more.")
-
-/** A whole body that has to be looked at before any of it is shown, up to `limit` bytes. */
-export const readAll = Effect.fnUntraced(function* (body: ChunkQueue<UpstreamError>, limit: number, provider: string) {
-  const chunks: Array<Buffer> = []
-  let size = 0
-  let open = true
-  while (open) {
-    const more = yield* body.pull.pipe(Pull.catchDone(() => Effect.succeed(null)))
-    if (more === null) {
-      open = false
-      continue
-    }
-    for (const chunk of more) {
-      chunks.push(chunk)
-      size += chunk.length
-    }
-    if (size > limit) {
-      const reason = new Malformed({ detail: "its error body is larger than limits.event_bytes" })
-      return yield* new UpstreamError({ provider, reason })
-    }
-  }
-  return Buffer.concat(chunks)
-})

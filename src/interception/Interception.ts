@@ -1,7 +1,6 @@
 import { Context, Duration, Effect, Layer, Pull, Scope, Stream } from "effect"
 import type { BadRequest, Dialect, RequestView, TransportName } from "../dialect/Dialect.ts"
 import { dialectOf } from "../dialect/Dialects.ts"
-import { isObject } from "../dialect/Json.ts"
 import { type GatewayError, gatewayError } from "../dialect/GatewayError.ts"
 import { Recorder } from "../recorder/Recorder.ts"
 import type { Interception as Row } from "../recorder/Records.ts"
@@ -9,16 +8,15 @@ import {
   type ChunkQueue,
   type FailedTurn,
   IdleTimers,
-  maskBytes,
-  maskText,
   type OpenedTurn,
   type Route,
   ShuttingDown,
   Upstream,
   UpstreamError
 } from "../upstream/Upstream.ts"
-import { type Frame, whole } from "../wire/Frame.ts"
-import { Answering, clientError, readAll } from "./Answering.ts"
+import type { Frame } from "../wire/Frame.ts"
+import { Answering, clientError } from "./Answering.ts"
+import { errorAnswer } from "./ErrorAnswer.ts"
 import { type Head, type InboundRequest, type Refused, refusal } from "./InboundRequest.ts"
 import { Observer } from "./Observer.ts"
 import { recordError, Settlement, type TurnProgress } from "./Settlement.ts"
@@ -236,7 +234,7 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
     running.set(settlement, opened.body)
 
     if (opened.status < 200 || opened.status > 299) {
-      return yield* upstreamError(settlement, progress, opened, settings.limits.event_bytes).pipe(
+      return yield* relayError(settlement, progress, opened, settings.limits.event_bytes).pipe(
         Effect.catch((error) => unanswered(dialect, settlement, progress, { error, attempts: opened.attempts }))
       )
     }
@@ -349,52 +347,29 @@ const wholeAnswer = Effect.fnUntraced(function* (id: string, head: Head, answeri
 })
 
 /** Relays an answer that is an error: its status, head and body as they came, but for credentials. */
-const upstreamError = Effect.fnUntraced(function* (
+const relayError = Effect.fnUntraced(function* (
   settlement: Settlement,
   progress: TurnProgress,
   opened: OpenedTurn,
   limit: number
 ) {
-  const body = maskBytes(yield* readAll(opened.body, limit, settlement.row.provider ?? ""), opened.secrets)
-  const frame = whole("body", body)
-  const said = errorOf(frame)
-  const message = said.message === null ? "" : `: ${maskText(said.message, opened.secrets)}`
+  const error = yield* errorAnswer(opened, limit, settlement.row.provider ?? "")
   progress.firstFrameAt = null
   progress.framesOut = 1
+  const said = error.message === null ? "" : `: ${error.message}`
   yield* settlement.settle(progress, null, {
     status: "failed",
-    error: recordError("upstream_status", `the upstream answered ${opened.status}${message}`),
+    error: recordError("upstream_status", `the upstream answered ${opened.status}${said}`),
     complete: false
   })
-  const head = headOf(settlement, opened, null)
-  const unpaced = opened.status === 429 && head.headers["retry-after"] === undefined
+  const { status, headers } = headOf(settlement, opened, null)
   const answer: Answer = {
     id: settlement.row.id,
-    // Some clients give up at once where a 429 does not say when to come back; with a spent quota that is right.
-    head: unpaced && said.code !== "insufficient_quota" ? withHeader(head, "retry-after", "1") : head,
+    head: { status, headers: { ...headers, ...error.headers } },
     transport: "json",
-    length: body.length,
-    frames: Stream.make(frame),
+    length: error.body.length,
+    frames: Stream.make(error.body),
     keepAlive: () => null
   }
   return answer
 })
-
-const withHeader = (head: Head, name: string, value: string): Head => ({
-  status: head.status,
-  headers: { ...head.headers, [name]: value }
-})
-
-/** The longest part of an upstream's error message that goes into the records. */
-const longestMessage = 500
-
-/** What an error body says, in the form that all dialects share. */
-const errorOf = (body: Frame): { readonly code: string | null; readonly message: string | null } => {
-  const json = body.json
-  const error = isObject(json) && isObject(json.error) ? json.error : json
-  const field = (name: string): string | null => {
-    const value = isObject(error) ? error[name] : undefined
-    return typeof value === "string" ? value.slice(0, longestMessage) : null
-  }
-  return { code: field("code") ?? field("type"), message: field("message") }
-}

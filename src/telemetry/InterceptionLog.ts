@@ -18,7 +18,7 @@ const toStandardError: WriteLines = (lines) => {
  *
  * **Details**
  *
- * Lines are collected and written once per turn of the event loop, to standard error. What ends well, or by its client,
+ * Lines are collected for a moment and written together, to standard error. What ends well, or by its client,
  * is `INFO`; what was rejected or failed is `WARN`. `References.MinimumLogLevel` applies. Effect's own loggers would cost
  * several times what all the rest of an interception's end does.
  *
@@ -58,10 +58,14 @@ export class InterceptionLog extends Context.Service<
   })
 }
 
+/** How long a line waits for others, in milliseconds: a write costs more than the line. */
+const delay = 20
+
 class Lines {
   private readonly write: WriteLines
   private readonly enabled: { readonly info: boolean; readonly warning: boolean }
   private waiting = ""
+  private timer: NodeJS.Timeout | undefined
 
   constructor(write: WriteLines, enabled: Lines["enabled"]) {
     this.write = write
@@ -72,8 +76,13 @@ class Lines {
     const { status } = ended.close
     const warning = status === "failed" || status === "rejected"
     if (!(warning ? this.enabled.warning : this.enabled.info)) return
-    if (this.waiting === "") setImmediate(() => this.flush())
+    if (this.waiting === "") this.flushSoon()
     this.waiting += lineOf(ended, warning ? "WARN" : "INFO")
+  }
+
+  private flushSoon(): void {
+    if (this.timer === undefined) this.timer = setTimeout(() => this.flush(), delay)
+    else this.timer.refresh()
   }
 
   flush(): void {

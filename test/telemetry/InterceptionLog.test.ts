@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { vi } from "vitest"
 import { Effect, Exit, Layer, References, Scope } from "effect"
 import type { Ended } from "../../src/interception/Observer.ts"
 import { InterceptionLog, lineOf } from "../../src/telemetry/InterceptionLog.ts"
@@ -46,7 +47,7 @@ describe("the interception log", () => {
     })
   )
 
-  it.live("writes by itself before the event loop comes round again", () =>
+  it.live("writes by itself, lines that come close together in one piece", () =>
     Effect.gen(function* () {
       const writes: Array<string> = []
       const scope = yield* Effect.scope
@@ -54,11 +55,20 @@ describe("the interception log", () => {
         InterceptionLog.layer((lines) => writes.push(lines)),
         scope
       )
-      yield* InterceptionLog.useSync((log) => log.observe(ended({}))).pipe(Effect.provideContext(context))
-      yield* Effect.callback<void>((resume) => {
-        setImmediate(() => resume(Effect.void))
-      })
-      assert.strictEqual(writes.length, 1)
+      const observe = InterceptionLog.useSync((log) => log.observe(ended({}))).pipe(Effect.provideContext(context))
+      vi.useFakeTimers()
+      yield* observe
+      yield* observe
+      assert.strictEqual(writes.length, 0)
+      vi.runAllTimers()
+      assert.deepStrictEqual(
+        writes.map((lines) => lines.split("\n").length),
+        [3]
+      )
+      yield* observe
+      vi.runAllTimers()
+      assert.strictEqual(writes.length, 2)
+      vi.useRealTimers()
     })
   )
 
