@@ -1,9 +1,11 @@
 import type { Dialect, DialectName } from "./Dialect.ts"
 import { openAiChat } from "./openai-chat/OpenAiChat.ts"
+import { openAiResponses } from "./openai-responses/OpenAiResponses.ts"
 import { passThrough } from "./pass-through/PassThrough.ts"
 
 const dialects: { readonly [name in DialectName]?: Dialect } = {
-  "openai-chat": openAiChat
+  "openai-chat": openAiChat,
+  "openai-responses": openAiResponses
 }
 
 /** The dialect of a name; without one, that of inference which is passed through. */

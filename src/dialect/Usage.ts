@@ -35,18 +35,52 @@ export const latest = (earlier: JsonObject | null, later: JsonObject): JsonObjec
 const count = (value: unknown): number | null =>
   typeof value === "number" && Number.isFinite(value) ? Math.max(0, Math.trunc(value)) : null
 
-/**
- * The usage object of Chat Completions: its input tokens include those read from and written to a cache.
- *
- * Cached tokens beyond the input are clamped and noted as `input_clamped`. Field names:
- * https://platform.openai.com/docs/api-reference/chat/object; `prompt_cache_hit_tokens` is DeepSeek's.
- */
-export const fromChat = (usage: JsonObject): TokenUsage => {
-  const prompt = isObject(usage.prompt_tokens_details) ? usage.prompt_tokens_details : {}
-  const completion = isObject(usage.completion_tokens_details) ? usage.completion_tokens_details : {}
-  const cacheRead = count(prompt.cached_tokens) ?? count(usage.prompt_cache_hit_tokens)
-  const cacheWrite = count(prompt.cache_write_tokens)
-  const total = count(usage.prompt_tokens)
+/** What the counts of one of OpenAI's protocols are called. */
+interface Names {
+  readonly input: string
+  readonly output: string
+  readonly inputDetails: string
+  readonly outputDetails: string
+  /** Names of counts that are no others. */
+  readonly known: ReadonlySet<string>
+}
+
+const chatNames: Names = {
+  input: "prompt_tokens",
+  output: "completion_tokens",
+  inputDetails: "prompt_tokens_details",
+  outputDetails: "completion_tokens_details",
+  known: new Set([
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+    "prompt_cache_hit_tokens",
+    "prompt_cache_miss_tokens"
+  ])
+}
+
+const responsesNames: Names = {
+  input: "input_tokens",
+  output: "output_tokens",
+  inputDetails: "input_tokens_details",
+  outputDetails: "output_tokens_details",
+  known: new Set(["input_tokens", "output_tokens", "total_tokens"])
+}
+
+const knownDetails = new Set(["cached_tokens", "cache_write_tokens", "reasoning_tokens"])
+
+const detailsOf = (usage: JsonObject, name: string): JsonObject => {
+  const details = usage[name]
+  return isObject(details) ? details : {}
+}
+
+/** OpenAI's input tokens include those read from and written to a cache; here each stands apart. */
+const fromOpenAi = (usage: JsonObject, names: Names): TokenUsage => {
+  const input = detailsOf(usage, names.inputDetails)
+  const output = detailsOf(usage, names.outputDetails)
+  const cacheRead = count(input.cached_tokens) ?? count(usage.prompt_cache_hit_tokens)
+  const cacheWrite = count(input.cache_write_tokens)
+  const total = count(usage[names.input])
   const rest = total === null ? null : total - (cacheRead ?? 0) - (cacheWrite ?? 0)
   const other: { [name: string]: number } = {}
   if (rest !== null && rest < 0) other.input_clamped = -rest
@@ -56,25 +90,30 @@ export const fromChat = (usage: JsonObject): TokenUsage => {
       if (value !== null && value > 0) other[prefix + key] = value
     }
   }
-  note(usage, "", knownTotals)
-  note(prompt, "prompt_tokens_details.", knownDetails)
-  note(completion, "completion_tokens_details.", knownDetails)
+  note(usage, "", names.known)
+  note(input, `${names.inputDetails}.`, knownDetails)
+  note(output, `${names.outputDetails}.`, knownDetails)
   return {
     input: rest === null ? null : Math.max(0, rest),
     cacheRead,
     cacheWrite,
-    output: count(usage.completion_tokens),
-    reasoning: count(completion.reasoning_tokens),
+    output: count(usage[names.output]),
+    reasoning: count(output.reasoning_tokens),
     other,
     raw: JSON.stringify(usage)
   }
 }
 
-const knownTotals = new Set([
-  "prompt_tokens",
-  "completion_tokens",
-  "total_tokens",
-  "prompt_cache_hit_tokens",
-  "prompt_cache_miss_tokens"
-])
-const knownDetails = new Set(["cached_tokens", "cache_write_tokens", "reasoning_tokens"])
+/**
+ * The usage object of Chat Completions.
+ *
+ * Cached tokens beyond the input are clamped and noted as `input_clamped`. Field names:
+ * https://platform.openai.com/docs/api-reference/chat/object; `prompt_cache_hit_tokens` is DeepSeek's.
+ */
+export const fromChat = (usage: JsonObject): TokenUsage => fromOpenAi(usage, chatNames)
+
+/**
+ * The usage object of Responses, clamped and noted like that of Chat Completions. Field names:
+ * https://platform.openai.com/docs/api-reference/responses/object
+ */
+export const fromResponses = (usage: JsonObject): TokenUsage => fromOpenAi(usage, responsesNames)

@@ -7,7 +7,10 @@ export type Target =
   | { readonly _tag: "PassedThrough"; readonly methods: ReadonlyArray<string>; readonly inference: boolean }
   | { readonly _tag: "Unknown" }
 
-const intercepted: ReadonlyMap<string, DialectName> = new Map([["chat/completions", "openai-chat"]])
+const intercepted: ReadonlyMap<string, DialectName> = new Map([
+  ["chat/completions", "openai-chat"],
+  ["responses", "openai-responses"]
+])
 
 interface Rule {
   readonly path: RegExp

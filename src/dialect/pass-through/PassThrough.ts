@@ -12,7 +12,7 @@ import {
 import type { GatewayError } from "../GatewayError.ts"
 import { isObject } from "../Json.ts"
 import { errorBody, errorEvent } from "../openai-chat/Writer.ts"
-import { fromChat, type TokenUsage } from "../Usage.ts"
+import { fromChat, fromResponses, type TokenUsage } from "../Usage.ts"
 
 /**
  * Inference in a protocol that Sluice does not speak (embeddings, images, …): nothing is judged or changed, and of the
@@ -69,7 +69,7 @@ class PassThroughReader implements TurnReader {
     if (frame.kind === "body" && isObject(frame.json)) {
       const { model, usage } = frame.json
       if (typeof model === "string") this.model = model
-      if (isObject(usage)) this.usage = fromChat(usage)
+      if (isObject(usage)) this.usage = usage.input_tokens === undefined ? fromChat(usage) : fromResponses(usage)
       this.outcome = "completed"
     }
     out.push(frame)

@@ -1,0 +1,90 @@
+import type { SeenThought, SeenToolCall } from "../Dialect.ts"
+import { isObject, type JsonObject } from "../Json.ts"
+
+/** What the output of a model is made of: messages, reasoning and calls, as items of a list. */
+
+/** What is recorded of one item. */
+export interface SeenItem {
+  readonly call: SeenToolCall | null
+  readonly thoughts: ReadonlyArray<SeenThought>
+}
+
+/** Reads an item of a response's output: https://platform.openai.com/docs/api-reference/responses/object */
+export const readItem = (item: unknown): SeenItem =>
+  isObject(item) ? { call: toolCallOf(item), thoughts: thoughtsOf(item) } : { call: null, thoughts: [] }
+
+/**
+ * The call that an item is, if it is one. Tools that the provider hosts, or has a protocol of its own for, are called by
+ * the type of their items.
+ */
+export const toolCallOf = (item: JsonObject): SeenToolCall | null => {
+  const { type } = item
+  if (type === "function_call") return { ...named(item), arguments: textOf(item.arguments), json: true }
+  if (type === "custom_tool_call") return { ...named(item), arguments: textOf(item.input), json: false }
+  if (typeof type !== "string" || !type.endsWith("_call")) return null
+  return { callId: idOf(item), name: type, arguments: JSON.stringify(actionOf(item)), json: true }
+}
+
+const named = (item: JsonObject) => ({ callId: idOf(item), name: typeof item.name === "string" ? item.name : "" })
+
+const idOf = (item: JsonObject): string => {
+  if (typeof item.call_id === "string") return item.call_id
+  return typeof item.id === "string" ? item.id : ""
+}
+
+const textOf = (value: unknown): string => {
+  if (typeof value === "string") return value
+  return value === undefined || value === null ? "" : JSON.stringify(value)
+}
+
+/** What an item says besides what was asked: how it is called, how far it is, and what came of it, which may be large. */
+const notAsked = new Set([
+  "type",
+  "id",
+  "call_id",
+  "status",
+  "result",
+  "results",
+  "output",
+  "outputs",
+  "partial_image_b64",
+  "error"
+])
+
+/** What a hosted tool was asked to do. */
+const actionOf = (item: JsonObject): JsonObject => {
+  const action: { [key: string]: unknown } = {}
+  for (const key of Object.keys(item)) if (!notAsked.has(key)) action[key] = item[key]
+  if (typeof action.arguments === "string") action.arguments = jsonOr(action.arguments)
+  return action
+}
+
+const jsonOr = (text: string): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
+/** Summaries of reasoning part by part, reasoning that is shown as it was, and what a model says while it works. */
+const thoughtsOf = (item: JsonObject): ReadonlyArray<SeenThought> => {
+  if (item.type === "reasoning") {
+    return [
+      ...textsOf(item.summary).map((text): SeenThought => ({ text, source: "reasoning_summary" })),
+      ...textsOf(item.content).map((text): SeenThought => ({ text, source: "thinking" }))
+    ]
+  }
+  if (item.type !== "message" || item.phase !== "commentary") return []
+  const text = textsOf(item.content).join("\n")
+  return text === "" ? [] : [{ text, source: "commentary" }]
+}
+
+/** The texts of the parts of a list that have one. */
+const textsOf = (parts: unknown): ReadonlyArray<string> => {
+  if (!Array.isArray(parts)) return []
+  const texts: Array<string> = []
+  for (const part of parts)
+    if (isObject(part) && typeof part.text === "string" && part.text !== "") texts.push(part.text)
+  return texts
+}

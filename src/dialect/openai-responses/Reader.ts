@@ -1,0 +1,146 @@
+import type { Frame } from "../../wire/Frame.ts"
+import type { SeenToolCall, TurnOutcome, TurnReader, TurnSummary } from "../Dialect.ts"
+import { isObject, type JsonObject } from "../Json.ts"
+import { fromResponses, latest } from "../Usage.ts"
+import { isAboutResponse, isDone, nameOf, terminals } from "./Events.ts"
+import { readItem, type SeenItem } from "./Items.ts"
+
+/**
+ * Reads one turn of Responses: the events of a stream, or one whole response.
+ *
+ * Of a stream three kinds of events are looked into: the first about the response (its id), every finished output item
+ * (so that a stream that is cut leaves behind what was whole), and the last, which holds everything once more. All
+ * others are told by their names and go on unread.
+ */
+export class ResponsesReader implements TurnReader {
+  malformed: string | null = null
+  outcome: TurnOutcome | null = null
+  private ended = false
+  private responseId: string | null = null
+  private model: string | null = null
+  private finishReason: string | null = null
+  private usage: JsonObject | null = null
+  private error: string | null = null
+  /** Finished items by their place in the output. */
+  private items = new Map<number, SeenItem>()
+
+  push(frame: Frame, out: Array<Frame>): void {
+    if (this.malformed !== null) return
+    if (frame.unterminated) {
+      this.pushRest(frame, out)
+      return
+    }
+    if (frame.kind === "body") this.readBody(frame)
+    else if (frame.kind === "event" || frame.kind === "message") this.readEvent(frame)
+    else if (frame.terminal) this.endUnread(frame)
+    if (this.malformed === null) out.push(frame)
+  }
+
+  end(): void {}
+
+  /**
+   * The upstream ended inside an event, which may be whole but for its blank line. It goes on if the turn is at its end
+   * with it; else the turn was cut, and behind half an event no client could read the error event.
+   */
+  private pushRest(frame: Frame, out: Array<Frame>): void {
+    if (frame.kind === "event" && isObject(frame.json)) this.readEvent(frame)
+    if (this.outcome !== null) out.push(frame)
+  }
+
+  /** The end of an event that is too large to read; of a body that is, only its end is known. */
+  private endUnread(frame: Frame): void {
+    const outcome = terminals.get(frame.event)
+    if (outcome === undefined) return
+    this.ended = true
+    this.outcome ??= outcome
+  }
+
+  private readEvent(frame: Frame): void {
+    const name = nameOf(frame)
+    const terminal = terminals.get(name)
+    const wanted =
+      terminal !== undefined ||
+      name === "response.output_item.done" ||
+      name === "error" ||
+      name === "" ||
+      (this.responseId === null && isAboutResponse(name))
+    if (!wanted) return
+    const data = frame.json
+    if (!isObject(data)) {
+      if (frame.dataStart !== frame.dataEnd && !isDone(frame)) this.malformed = "an event is not a JSON object"
+      return
+    }
+    if (name === "response.output_item.done") {
+      const at = typeof data.output_index === "number" ? data.output_index : this.items.size
+      this.items.set(at, readItem(data.item))
+    } else if (name === "error") {
+      this.fail(isObject(data.error) ? data.error : data)
+      // In a stream `response.failed`, or the end, still follows; over WebSocket nothing does.
+      if (frame.kind === "message") this.ended = true
+    } else if (isObject(data.response)) this.readResponse(data.response)
+    // Some servers report an error in the form of Chat Completions, and clients read it so.
+    else if (name === "" && isObject(data.error)) this.fail(data.error)
+    if (terminal !== undefined) this.conclude(terminal, isObject(data.response) ? data.response : {})
+  }
+
+  private readBody(frame: Frame): void {
+    const body = frame.json
+    if (!isObject(body)) {
+      this.malformed = "the body is not a JSON object"
+      return
+    }
+    this.readResponse(body)
+    this.conclude(outcomeOf(body), body)
+  }
+
+  private readResponse(response: JsonObject): void {
+    if (typeof response.id === "string" && response.id !== "") this.responseId ??= response.id
+    if (typeof response.model === "string" && response.model !== "") this.model = response.model
+    if (isObject(response.usage)) this.usage = latest(this.usage, response.usage)
+  }
+
+  /** The response is at its end, or, where it is made in the background, at the end of what this call shows of it. */
+  private conclude(outcome: TurnOutcome, response: JsonObject): void {
+    this.ended = true
+    const { incomplete_details: details, output, status } = response
+    const reason = isObject(details) ? details.reason : undefined
+    this.finishReason = textOr(reason) ?? textOr(status) ?? outcome
+    // A response that failed, or comes from a server that stores nothing, may not repeat its items.
+    if (Array.isArray(output) && output.length >= this.items.size) {
+      this.items = new Map(output.map((item, index) => [index, readItem(item)]))
+    }
+    if (outcome === "failed") this.fail(response.error)
+    else this.outcome ??= outcome
+  }
+
+  private fail(error: unknown): void {
+    this.outcome = "failed"
+    const message = isObject(error) ? error.message : error
+    if (typeof message === "string") this.error ??= message
+    else if (isObject(error)) this.error ??= JSON.stringify(error)
+  }
+
+  summary(): TurnSummary {
+    const items = [...this.items.entries()].sort((a, b) => a[0] - b[0]).map((entry) => entry[1])
+    return {
+      responseId: this.responseId,
+      model: this.model,
+      finishReason: this.finishReason,
+      outcome: this.outcome,
+      ended: this.ended,
+      usage: this.usage === null ? null : fromResponses(this.usage),
+      toolCalls: items.map((item) => item.call).filter((call): call is SeenToolCall => call !== null),
+      thoughts: items.flatMap((item) => item.thoughts),
+      error: this.error
+    }
+  }
+}
+
+const textOr = (value: unknown): string | null => (typeof value === "string" && value !== "" ? value : null)
+
+/** How a response that came as one body ended. One that is queued or still in progress goes on without this call. */
+const outcomeOf = ({ error, status }: JsonObject): TurnOutcome => {
+  if (status === "completed") return "completed"
+  if (status === "failed" || (typeof status !== "string" && isObject(error))) return "failed"
+  return typeof status === "string" ? "incomplete" : "completed"
+}
