@@ -33,6 +33,7 @@ export class Answering {
   private readonly read: Read
   private readonly writer: AnswerWriter
   private readonly timers: IdleTimers["Service"]
+  private readonly namedEnd: boolean
   private readonly stages: Stage<Buffer, Frame>
   /** The frames, pulled one network chunk at a time. */
   readonly pull: Pull.Pull<NonEmptyReadonlyArray<Frame>, UpstreamError>
@@ -52,6 +53,8 @@ export class Answering {
     readonly reader: TurnReader
     readonly writer: AnswerWriter
     readonly timers: IdleTimers["Service"]
+    /** Whether the event that ends a stream has a name of its own, by which it is known unread. */
+    readonly namedEnd: boolean
   }) {
     this.progress = options.progress
     this.settlement = options.settlement
@@ -62,6 +65,7 @@ export class Answering {
     this.reader = options.reader
     this.writer = options.writer
     this.timers = options.timers
+    this.namedEnd = options.namedEnd && options.opened.transport === "sse"
     this.read = new Read(options.reader)
     this.stages = compose(compose(this.decode, this.read), write(this.writer, options.progress.index))
     this.pull = options.opened.body.pull.pipe(
@@ -80,7 +84,8 @@ export class Answering {
   }
 
   keepAlive(): Frame | null {
-    return this.decode.midFrame ? null : this.writer.keepAlive(this.transport)
+    // Between the end of the answer and its commit there may be the beginning of its last frame, sent already.
+    return this.decode.midFrame || this.settlement.settled ? null : this.writer.keepAlive(this.transport)
   }
 
   /** Whether what came so far can go on, and at the end whether it was all. */
@@ -88,7 +93,9 @@ export class Answering {
     if (this.reader.malformed !== null) return this.error(new Malformed({ detail: this.reader.malformed }))
     if (!ended) return null
     if (this.decode.midFrame) return this.error(new Cut({ detail: "it ended inside a frame" }))
-    if (this.reader.outcome !== null || this.decode.overflowed) return null
+    if (this.reader.outcome !== null) return null
+    // What was not read may have been the end: nobody can say that it was not, unless ends are known by their name.
+    if (this.decode.overflowed && !this.namedEnd) return null
     return this.error(new Cut({ detail: "it ended without its last frame" }))
   }
 
@@ -194,8 +201,10 @@ export class Answering {
   private ending(): Ending {
     const { outcome } = this.reader
     if (outcome !== "failed") return { status: outcome ?? "completed", error: null, complete: true }
-    const message = this.reader.summary().error ?? "the upstream reported an error"
-    return { status: "failed", error: recordError("upstream_status", this.clean(message)), complete: false }
+    const { ended, error } = this.reader.summary()
+    const message = this.clean(error ?? "the upstream reported an error")
+    // A protocol's own last frame may say that the answer failed, and what it used all the same.
+    return { status: "failed", error: recordError("upstream_status", message), complete: ended }
   }
 
   private clean(message: string): string {

@@ -253,7 +253,8 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
       ),
       reader: dialect.turn({ asked }),
       writer: dialect.answer({ asked, model: renamed ? asked.model : null, usageAdded }),
-      timers
+      timers,
+      namedEnd: dialect.terminalEvents.size > 0
     })
     const head = headOf(settlement, opened, renamed ? asked.model : null)
     if (opened.transport === "json") {

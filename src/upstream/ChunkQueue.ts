@@ -91,6 +91,8 @@ export class ChunkQueue<E> {
   readonly pull: Pull.Pull<NonEmptyReadonlyArray<Buffer>, E> = Effect.suspend(() => {
     if (this.chunks.length > 0 || this.closed) return this.ready
     return Effect.callback<NonEmptyReadonlyArray<Buffer>, E | Cause.Done>((resume) => {
+      // The runtime may let others run between the look above and this.
+      if (this.chunks.length > 0 || this.closed) return resume(this.ready)
       this.consumer = resume
       return Effect.sync(() => {
         this.consumer = undefined

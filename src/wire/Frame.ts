@@ -142,6 +142,32 @@ export class Frame {
     )
   }
 
+  /** The data's bytes; for several `data:` lines, joined by newlines. */
+  get dataBytes(): Buffer {
+    if (this.lines <= 1) return this.source.subarray(this.dataStart, this.dataEnd)
+    // Latin-1 maps bytes to characters and back one to one.
+    return Buffer.from(joinDataLines(this.source.toString("latin1", this.dataStart, this.dataEnd)), "latin1")
+  }
+
+  /** The frame with the bytes from `start` to `end` of its `dataBytes`, which lie within one line, replaced by `raw`. */
+  spliceData(start: number, end: number, raw: Buffer): Frame {
+    return this.splice(this.sourceOffset(start), this.sourceOffset(end), raw)
+  }
+
+  /** Where a byte of `dataBytes` stands in `source`. */
+  private sourceOffset(offset: number): number {
+    if (this.lines <= 1) return this.dataStart + offset
+    const text = this.source.toString("latin1", this.dataStart, this.dataEnd)
+    let left = offset
+    let at = 0
+    for (const line of dataLines(text)) {
+      at = line.start
+      if (left <= line.end - line.start) break
+      left -= line.end - line.start + 1
+    }
+    return this.dataStart + at + left
+  }
+
   /** The frame with other data, every other byte of it as it was. */
   withData(data: Buffer): Frame {
     const start = this.dataStart
@@ -168,17 +194,25 @@ export class Frame {
   }
 }
 
-/** The lines between the first `data:` and the last, as they stand, to the text they mean. */
-const joinDataLines = (text: string): string => {
-  const lines = text.split(/\r\n|\r|\n/)
-  let data = lines[0]!
-  for (let i = 1; i < lines.length; i++) {
-    const line = lines[i]!
-    if (line.startsWith("data:")) data += `\n${line.slice(line.charCodeAt(5) === 32 ? 6 : 5)}`
-    else if (line === "data") data += "\n"
+/** Where the values of the `data:` lines stand in a text that begins with the value of the first. */
+const dataLines = (text: string): ReadonlyArray<{ readonly start: number; readonly end: number }> => {
+  const found: Array<{ start: number; end: number }> = []
+  let start = 0
+  for (const { 0: end, index } of [...text.matchAll(/\r\n|\r|\n/g), { 0: "", index: text.length }]) {
+    if (start === 0) found.push({ start, end: index })
+    else if (text.startsWith("data:", start))
+      found.push({ start: start + (text[start + 5] === " " ? 6 : 5), end: index })
+    else if (text.slice(start, index) === "data") found.push({ start: index, end: index })
+    start = index + end.length
   }
-  return data
+  return found
 }
+
+/** The lines between the first `data:` and the last, as they stand, to the text they mean. */
+const joinDataLines = (text: string): string =>
+  dataLines(text)
+    .map(({ start, end }) => text.slice(start, end))
+    .join("\n")
 
 /** A frame whose bytes are all data: a JSON body or a WebSocket text message. */
 export const whole = (kind: "message" | "body", bytes: Buffer): Frame =>

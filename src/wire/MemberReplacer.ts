@@ -36,7 +36,10 @@ export class MemberReplacer {
   apply(frame: Frame): Frame {
     if (frame.kind === "comment" || frame.kind === "part") return frame
     if (frame.lines > 1) {
-      const changed = replace(Buffer.from(frame.data), [this.key.text], this.raw)
+      const found = findMember(frame.dataBytes, this.key)
+      if (found === null) return frame
+      if (!found.repeated) return frame.spliceData(found.start, found.end, this.raw)
+      const changed = replace(frame.dataBytes, [this.key.text], this.raw)
       return changed === null ? frame : frame.withData(changed)
     }
     const { source, dataStart, dataEnd } = frame
