@@ -164,7 +164,10 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
     const dialect = dialectOf(request.dialect)
 
     // read ▸ route
-    const asked = dialect.view(request.body)
+    const read = dialect.view(request.body)
+    // A stored prompt may name the model; but where the path names no provider, only the request's model can.
+    const placeless = request.provider === null && request.dialect !== null
+    const asked = read._tag === "RequestView" && read.model === "" && placeless ? noModel : read
     if (asked._tag === "BadRequest") {
       const named = request.provider === null ? null : upstream.named(request.provider, request.dialect)
       const route = named === null || "_tag" in named ? null : named
@@ -298,6 +301,8 @@ const clientGone = {
 const unrecordable = gatewayError(503, "recorder_unavailable", "The call could not be recorded, so it was not made.", {
   retryAfter: 1
 })
+
+const noModel: BadRequest = { _tag: "BadRequest", message: "you must provide a model parameter", param: "model" }
 
 const badRequest = (bad: BadRequest): GatewayError =>
   gatewayError(400, "invalid_request", bad.message, { param: bad.param })
