@@ -19,7 +19,11 @@ const notBuiltOfProviders: ReadonlyArray<readonly [key: string, what: string]> =
 ]
 
 /** The dialects that are built. */
-export const builtDialects: ReadonlySet<DialectName> = new Set<DialectName>(["openai-chat"])
+export const builtDialects: ReadonlySet<DialectName> = new Set<DialectName>([
+  "openai-chat",
+  "openai-responses",
+  "anthropic-messages"
+])
 
 /**
  * What a valid config asks for and does not get, in words for people.

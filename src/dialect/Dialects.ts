@@ -1,3 +1,4 @@
+import { anthropicMessages } from "./anthropic-messages/AnthropicMessages.ts"
 import type { Dialect, DialectName } from "./Dialect.ts"
 import { openAiChat } from "./openai-chat/OpenAiChat.ts"
 import { openAiResponses } from "./openai-responses/OpenAiResponses.ts"
@@ -5,7 +6,8 @@ import { passThrough } from "./pass-through/PassThrough.ts"
 
 const dialects: { readonly [name in DialectName]?: Dialect } = {
   "openai-chat": openAiChat,
-  "openai-responses": openAiResponses
+  "openai-responses": openAiResponses,
+  "anthropic-messages": anthropicMessages
 }
 
 /** The dialect of a name; without one, that of inference which is passed through. */

@@ -117,3 +117,54 @@ export const fromChat = (usage: JsonObject): TokenUsage => fromOpenAi(usage, cha
  * https://platform.openai.com/docs/api-reference/responses/object
  */
 export const fromResponses = (usage: JsonObject): TokenUsage => fromOpenAi(usage, responsesNames)
+
+/**
+ * The usage object of Messages: its input tokens are those that were neither read from a cache nor written to one, and
+ * its output tokens include those of thinking.
+ *
+ * Field names: https://docs.anthropic.com/en/api/messages; writes to caches that last five minutes and an hour are
+ * priced apart, so they are given apart as well.
+ */
+export const fromMessages = (usage: JsonObject): TokenUsage => {
+  const written = objectAt(usage, "cache_creation")
+  const details = objectAt(usage, "output_tokens_details")
+  const short = count(written.ephemeral_5m_input_tokens)
+  const long = count(written.ephemeral_1h_input_tokens)
+  const other: { [name: string]: number } = {}
+  const note = (from: JsonObject, prefix: string) => {
+    for (const key of Object.keys(from)) {
+      const name = messagesNames[prefix + key] ?? prefix + key
+      const value = name === "" ? null : count(from[key])
+      if (value !== null && value > 0) other[name] = value
+      else if (prefix === "" && isObject(from[key])) note(from[key], `${key}.`)
+    }
+  }
+  note(usage, "")
+  return {
+    input: count(usage.input_tokens),
+    cacheRead: count(usage.cache_read_input_tokens),
+    cacheWrite:
+      count(usage.cache_creation_input_tokens) ?? (short === null && long === null ? null : (short ?? 0) + (long ?? 0)),
+    output: count(usage.output_tokens),
+    reasoning: count(details.thinking_tokens),
+    other,
+    raw: JSON.stringify(usage)
+  }
+}
+
+const objectAt = (object: JsonObject, key: string): JsonObject => {
+  const value = object[key]
+  return isObject(value) ? value : {}
+}
+
+/** What counts of Messages are called among the others; empty where they stand elsewhere. */
+const messagesNames: { readonly [path: string]: string } = {
+  input_tokens: "",
+  output_tokens: "",
+  cache_read_input_tokens: "",
+  cache_creation_input_tokens: "",
+  "cache_creation.ephemeral_5m_input_tokens": "cache_write_5m",
+  "cache_creation.ephemeral_1h_input_tokens": "cache_write_1h",
+  "output_tokens_details.thinking_tokens": "",
+  "server_tool_use.web_search_requests": "web_search_requests"
+}

@@ -9,7 +9,8 @@ export type Target =
 
 const intercepted: ReadonlyMap<string, DialectName> = new Map([
   ["chat/completions", "openai-chat"],
-  ["responses", "openai-responses"]
+  ["responses", "openai-responses"],
+  ["messages", "anthropic-messages"]
 ])
 
 interface Rule {

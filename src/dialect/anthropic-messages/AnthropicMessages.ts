@@ -1,0 +1,17 @@
+import type { Dialect } from "../Dialect.ts"
+import { MessagesReader } from "./Reader.ts"
+import { editModel, view } from "./Request.ts"
+import { errorBody, MessagesWriter } from "./Writer.ts"
+
+/** Anthropic's Messages: https://docs.anthropic.com/en/api/messages */
+export const anthropicMessages: Dialect = {
+  name: "anthropic-messages",
+  terminalEvents: new Set(["message_stop"]),
+  view,
+  // Usage comes unasked.
+  edit: { model: editModel, askForUsage: (_view, body) => body },
+  turn: () => new MessagesReader(),
+  answer: (options) => new MessagesWriter(options),
+  errorBody,
+  requestIdHeader: "request-id"
+}

@@ -1,0 +1,278 @@
+import type { Frame } from "../../wire/Frame.ts"
+import { locateAll } from "../../wire/JsonSpan.ts"
+import { Shape } from "../../wire/Shape.ts"
+import type { SeenThought, SeenToolCall, TurnOutcome, TurnReader, TurnSummary } from "../Dialect.ts"
+import { isObject, type JsonObject } from "../Json.ts"
+import { fromMessages, latest } from "../Usage.ts"
+
+/** A content block that is recorded, while its pieces come in. */
+interface Block {
+  readonly kind: "thinking" | "tool"
+  readonly callId: string
+  readonly name: string
+  /** What stood in the block when it began. */
+  readonly whole: string
+  readonly pieces: Array<string>
+}
+
+/**
+ * Reads one turn of Messages: the events of a stream, or one whole `message`.
+ *
+ * An event is what its JSON says it is: the official SDK reads it so, and its `event:` line may be missing.
+ */
+export class MessagesReader implements TurnReader {
+  malformed: string | null = null
+  /** Set by `message_stop`, and not before: for the clients a stream without it is broken, whatever it said. */
+  outcome: TurnOutcome | null = null
+  private readonly quiet: Array<Shape> = [...usualShapes]
+  private source: Buffer | null = null
+  private text = ""
+  private ended = false
+  private responseId: string | null = null
+  private model: string | null = null
+  private stopReason: string | null = null
+  private usage: JsonObject | null = null
+  private error: string | null = null
+  private readonly blocks: Array<Block> = []
+  /** The recorded blocks that their indexes mean now. */
+  private readonly open = new Map<unknown, Block>()
+
+  push(frame: Frame, out: Array<Frame>): void {
+    if (this.malformed !== null) return
+    if (frame.unterminated) {
+      this.pushRest(frame, out)
+      return
+    }
+    if (isReadable(frame) && !this.isQuiet(frame)) {
+      this.read(frame)
+      if (this.malformed !== null) return
+    }
+    out.push(frame)
+  }
+
+  end(): void {}
+
+  /**
+   * The upstream ended inside an event, which may be whole but for its blank line. It goes on if the turn is at its end
+   * with it; else the turn was cut, and behind half an event no client could read the error event.
+   */
+  private pushRest(frame: Frame, out: Array<Frame>): void {
+    if (isReadable(frame)) {
+      if (!isObject(frame.json)) return
+      this.read(frame)
+    }
+    if (this.outcome !== null) out.push(frame)
+  }
+
+  /** Whether the frame is one more like one that was read, of a kind in which there is nothing to see. */
+  private isQuiet(frame: Frame): boolean {
+    if (frame.kind !== "event" || frame.lines !== 1) return false
+    const text = frame.text ?? this.textOf(frame.source)
+    const end = insideEnd(text, frame.dataEnd)
+    if (end === -1) return false
+    for (const shape of this.quiet) if (shape.matches(text, frame.dataStart, end)) return true
+    return false
+  }
+
+  /** A buffer as latin1. Frames of one network chunk share its buffer, which becomes text once for all of them. */
+  private textOf(source: Buffer): string {
+    if (source !== this.source) {
+      this.source = source
+      this.text = source.toString("latin1")
+    }
+    return this.text
+  }
+
+  private read(frame: Frame): void {
+    if (frame.dataStart === frame.dataEnd && frame.kind !== "body") return
+    const event = frame.json
+    if (!isObject(event)) {
+      if (frame.event === "error") this.fail(frame.data)
+      else this.malformed = "an event is not a JSON object"
+      return
+    }
+    if (frame.kind === "body") {
+      this.readBody(event)
+      return
+    }
+    switch (frame.event === "error" ? "error" : event.type) {
+      case "message_start":
+        if (isObject(event.message)) this.readMessage(event.message)
+        break
+      case "content_block_start":
+        if (isObject(event.content_block)) this.begin(event.index, event.content_block)
+        break
+      case "content_block_delta":
+        if (isObject(event.delta)) this.readDelta(event.index, event.delta)
+        this.learn(frame, event)
+        break
+      case "content_block_stop":
+        this.learn(frame, event)
+        break
+      case "message_delta":
+        if (isObject(event.delta) && typeof event.delta.stop_reason === "string") {
+          this.stopReason = event.delta.stop_reason
+        }
+        if (isObject(event.usage)) this.usage = latest(this.usage, event.usage)
+        break
+      case "message_stop":
+        this.conclude()
+        break
+      case "error":
+        this.fail(event.error)
+    }
+  }
+
+  private readMessage(message: JsonObject): void {
+    if (typeof message.id === "string" && message.id !== "" && this.responseId === null) this.responseId = message.id
+    if (typeof message.model === "string" && message.model !== "" && this.model === null) this.model = message.model
+    if (isObject(message.usage)) this.usage = latest(this.usage, message.usage)
+  }
+
+  private readBody(body: JsonObject): void {
+    if (body.type === "error" || (body.type === undefined && body.error !== undefined)) {
+      this.fail(body.error)
+      return
+    }
+    this.readMessage(body)
+    if (typeof body.stop_reason === "string") this.stopReason = body.stop_reason
+    if (Array.isArray(body.content)) {
+      for (const [index, block] of body.content.entries()) if (isObject(block)) this.begin(index, block)
+    }
+    this.conclude()
+  }
+
+  /** A content block begins, or stands there whole. */
+  private begin(index: unknown, block: JsonObject): void {
+    const text = (value: unknown): string => (typeof value === "string" ? value : "")
+    // A second block at an index is another one: what comes for it then is not the first one's.
+    this.open.delete(index)
+    if (block.type === "thinking") {
+      this.add(index, { kind: "thinking", callId: "", name: "", whole: text(block.thinking), pieces: [] })
+    } else if (isToolUse(block.type)) {
+      const { input } = block
+      const whole = typeof input === "string" ? input : input === undefined ? "" : JSON.stringify(input)
+      this.add(index, { kind: "tool", callId: text(block.id), name: text(block.name), whole, pieces: [] })
+    }
+  }
+
+  private add(index: unknown, block: Block): void {
+    this.blocks.push(block)
+    this.open.set(index, block)
+  }
+
+  private readDelta(index: unknown, delta: JsonObject): void {
+    const block = this.open.get(index)
+    if (block === undefined) return
+    const piece = block.kind === "tool" ? delta.partial_json : delta.thinking
+    if (typeof piece === "string") block.pieces.push(piece)
+  }
+
+  /** Remembers what a quiet event looks like that is written otherwise than Anthropic writes it. */
+  private learn(frame: Frame, event: JsonObject): void {
+    if (this.quiet.length >= mostShapes) return
+    const shape = quietShape(frame, event)
+    if (shape !== null) this.quiet.push(shape)
+  }
+
+  private fail(error: unknown): void {
+    this.ended = true
+    this.outcome = "failed"
+    const message = isObject(error) ? error.message : error
+    this.error = typeof message === "string" ? message : (JSON.stringify(error) ?? "")
+  }
+
+  private conclude(): void {
+    this.ended = true
+    if (this.outcome === "failed") return
+    this.outcome = this.stopReason !== null && incompletes.has(this.stopReason) ? "incomplete" : "completed"
+  }
+
+  summary(): TurnSummary {
+    const toolCalls: Array<SeenToolCall> = []
+    const thoughts: Array<SeenThought> = []
+    for (const block of this.blocks) {
+      const text = block.pieces.join("")
+      if (block.kind === "tool") {
+        const written = text === "" ? block.whole : text
+        const { callId, name } = block
+        toolCalls.push({ callId, name, arguments: written === "" ? "{}" : written, json: true })
+      } else if (block.whole !== "" || text !== "") {
+        thoughts.push({ text: block.whole + text, source: "thinking" })
+      }
+    }
+    return {
+      responseId: this.responseId,
+      model: this.model,
+      finishReason: this.stopReason,
+      outcome: this.outcome,
+      ended: this.ended,
+      usage: this.usage === null ? null : fromMessages(this.usage),
+      toolCalls,
+      thoughts,
+      error: this.error
+    }
+  }
+}
+
+/** Why a message is not all that the model had to say. */
+const incompletes = new Set(["max_tokens", "model_context_window_exceeded"])
+
+const isToolUse = (type: unknown): boolean =>
+  type === "tool_use" || type === "server_tool_use" || type === "mcp_tool_use"
+
+const isReadable = (frame: Frame): boolean =>
+  (frame.kind === "event" || frame.kind === "body" || frame.kind === "message") && frame.event !== "ping"
+
+/** How many ways of writing quiet events are remembered in a turn. */
+const mostShapes = 8
+
+/** The member of each delta that nobody reads. */
+const unreadDeltas: { readonly [type: string]: string } = { text_delta: "text", signature_delta: "signature" }
+
+const hasOnly = (object: JsonObject, keys: ReadonlyArray<string>): boolean =>
+  Object.keys(object).every((key) => keys.includes(key))
+
+/** Where the inside of an event ends, whose closing brace Anthropic puts a changing number of spaces before; -1 for none. */
+const insideEnd = (text: string, end: number): number => {
+  let at = end - 1
+  if (text.charCodeAt(at) !== 0x7d) return -1
+  while (text.charCodeAt(at - 1) === 0x20) at--
+  return at
+}
+
+/** The shape of an event in which there is nothing to see; `null` where there is, or may be. */
+const quietShape = (frame: Frame, event: JsonObject): Shape | null => {
+  if (frame.kind !== "event" || frame.lines !== 1) return null
+  const { delta } = event
+  const paths: Array<ReadonlyArray<string>> = [["index"]]
+  if (isObject(delta)) {
+    const member = unreadDeltas[String(delta.type)]
+    if (member === undefined || typeof delta[member] !== "string" || !hasOnly(delta, ["type", member])) return null
+    paths.push(["delta", member])
+  }
+  if (!hasOnly(event, ["type", "index", "delta"])) return null
+  const data = frame.source.subarray(frame.dataStart, frame.dataEnd)
+  const spans = locateAll(data, paths).filter((span) => span !== null)
+  spans.sort((a, b) => a.start - b.start)
+  const text = data.toString("latin1")
+  const end = insideEnd(text, text.length)
+  return end === -1 ? null : Shape.of(text.slice(0, end), spans)
+}
+
+/** A quiet event as Anthropic writes it: `value` is the last that may differ. */
+const usual = (inside: string, ...values: ReadonlyArray<string>): Shape => {
+  let from = 0
+  const spans = values.map((value) => {
+    const start = inside.indexOf(value, from)
+    from = start + value.length
+    return { start, end: from }
+  })
+  return Shape.of(inside, spans)!
+}
+
+const usualShapes: ReadonlyArray<Shape> = [
+  usual('{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"…"}', "0", '"…"'),
+  usual('{"type":"content_block_stop","index":0', "0"),
+  usual('{"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"…"}', "0", '"…"')
+]

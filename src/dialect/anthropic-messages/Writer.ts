@@ -1,0 +1,77 @@
+import { type Frame, sse } from "../../wire/Frame.ts"
+import { replace } from "../../wire/JsonSpan.ts"
+import type { AnswerWriter, TransportName } from "../Dialect.ts"
+import type { GatewayError } from "../GatewayError.ts"
+import { isObject } from "../Json.ts"
+
+/** The form of keep-alive that Anthropic itself has. */
+const keepAlive = sse("ping", '{"type": "ping"}')
+
+/** Writes Messages to the client. */
+export class MessagesWriter implements AnswerWriter {
+  /** The model as JSON text. */
+  private readonly model: string | null
+
+  constructor(options: { readonly model: string | null }) {
+    this.model = options.model === null ? null : JSON.stringify(options.model)
+  }
+
+  push(frame: Frame, _turn: number, out: Array<Frame>): void {
+    // The reader has parsed every frame in which there is something to see.
+    const said = frame.peek
+    const type = isObject(said) ? said.type : undefined
+    if (type === "message_stop" || type === "error" || frame.event === "error") out.push(frame.asTerminal())
+    else if (this.model === null) out.push(frame)
+    else if (frame.kind === "body") out.push(withValue(frame, ["model"], this.model))
+    else out.push(type === "message_start" ? withValue(frame, ["message", "model"], this.model) : frame)
+  }
+
+  finish(): void {}
+
+  keepAlive(transport: TransportName): Frame | null {
+    return transport === "sse" ? keepAlive : null
+  }
+
+  fail(error: GatewayError, transport: TransportName, out: Array<Frame>): void {
+    if (transport === "sse") {
+      out.push(sse("error", JSON.stringify({ type: "error", error: errorObject(error) }), true))
+    }
+  }
+}
+
+/** A frame with another value at a place, where it has one. */
+const withValue = (frame: Frame, path: ReadonlyArray<string>, raw: string): Frame => {
+  const data = frame.lines > 1 ? Buffer.from(frame.data) : frame.source.subarray(frame.dataStart, frame.dataEnd)
+  const changed = replace(data, path, raw)
+  return changed === null ? frame : frame.withData(changed)
+}
+
+/** The `type` of Anthropic's errors of a status: https://docs.anthropic.com/en/api/errors */
+const errorType = (status: number): string => {
+  switch (status) {
+    case 401:
+      return "authentication_error"
+    case 402:
+      return "billing_error"
+    case 403:
+      return "permission_error"
+    case 404:
+      return "not_found_error"
+    case 413:
+      return "request_too_large"
+    case 429:
+      return "rate_limit_error"
+    case 503:
+    case 529:
+      return "overloaded_error"
+    case 504:
+      return "timeout_error"
+  }
+  return status >= 500 ? "api_error" : "invalid_request_error"
+}
+
+const errorObject = (error: GatewayError) => ({ type: errorType(error.status), message: error.message })
+
+/** An error in Anthropic's form. */
+export const errorBody = (error: GatewayError, requestId: string): string =>
+  JSON.stringify({ type: "error", error: errorObject(error), request_id: requestId })
