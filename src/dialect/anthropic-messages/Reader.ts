@@ -176,7 +176,6 @@ export class MessagesReader implements TurnReader {
   }
 
   private fail(error: unknown): void {
-    this.ended = true
     this.outcome = "failed"
     const message = isObject(error) ? error.message : error
     this.error = typeof message === "string" ? message : (JSON.stringify(error) ?? "")

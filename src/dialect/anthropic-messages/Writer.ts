@@ -1,5 +1,5 @@
 import { type Frame, sse } from "../../wire/Frame.ts"
-import { replace } from "../../wire/JsonSpan.ts"
+import { replaceValue } from "../../wire/ReplaceValue.ts"
 import type { AnswerWriter, TransportName } from "../Dialect.ts"
 import type { GatewayError } from "../GatewayError.ts"
 import { isObject } from "../Json.ts"
@@ -22,8 +22,8 @@ export class MessagesWriter implements AnswerWriter {
     const type = isObject(said) ? said.type : undefined
     if (type === "message_stop" || type === "error" || frame.event === "error") out.push(frame.asTerminal())
     else if (this.model === null) out.push(frame)
-    else if (frame.kind === "body") out.push(withValue(frame, ["model"], this.model))
-    else out.push(type === "message_start" ? withValue(frame, ["message", "model"], this.model) : frame)
+    else if (frame.kind === "body") out.push(replaceValue(frame, ["model"], this.model))
+    else out.push(type === "message_start" ? replaceValue(frame, ["message", "model"], this.model) : frame)
   }
 
   finish(): void {}
@@ -37,13 +37,6 @@ export class MessagesWriter implements AnswerWriter {
       out.push(sse("error", JSON.stringify({ type: "error", error: errorObject(error) }), true))
     }
   }
-}
-
-/** A frame with another value at a place, where it has one. */
-const withValue = (frame: Frame, path: ReadonlyArray<string>, raw: string): Frame => {
-  const data = frame.lines > 1 ? Buffer.from(frame.data) : frame.source.subarray(frame.dataStart, frame.dataEnd)
-  const changed = replace(data, path, raw)
-  return changed === null ? frame : frame.withData(changed)
 }
 
 /** The `type` of Anthropic's errors of a status: https://docs.anthropic.com/en/api/errors */
