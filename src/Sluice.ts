@@ -14,6 +14,8 @@ import * as Routes from "./http/Routes.ts"
 import { Interception } from "./interception/Interception.ts"
 import { Recorder } from "./recorder/Recorder.ts"
 import type { RecorderError } from "./recorder/RecorderError.ts"
+import type { Sessions } from "./sessions/Sessions.ts"
+import * as Threads from "./sessions/Threads.ts"
 import type { Metrics } from "./telemetry/Metrics.ts"
 import * as Telemetry from "./telemetry/Telemetry.ts"
 import { IdleTimers } from "./upstream/IdleTimers.ts"
@@ -21,7 +23,7 @@ import * as Providers from "./upstream/Providers.ts"
 import type { Upstream } from "./upstream/Upstream.ts"
 
 /** Every service of the gateway. */
-export type Services = Settings | Lifecycle | Interception | Upstream | IdleTimers | Actors | Metrics
+export type Services = Settings | Lifecycle | Interception | Upstream | Sessions | IdleTimers | Actors | Metrics
 
 /**
  * The gateway without an HTTP server: every service but the recorder, which the host chooses.
@@ -47,6 +49,7 @@ export const config = makeConfig
 export const layerOf = (config: SluiceConfig): Layer.Layer<Services, never, Recorder> =>
   Interception.layer(config).pipe(
     Layer.provideMerge(Providers.layer(config)),
+    Layer.provideMerge(Layer.unwrap(Effect.map(Recorder, ({ toolCalls }) => Threads.layer(toolCalls)))),
     Layer.provideMerge(
       Layer.mergeAll(
         IdleTimers.layer,

@@ -1,6 +1,13 @@
 import { Effect, Schema, SchemaTransformation } from "effect"
 import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiMiddleware } from "effect/http-api"
-import { InterceptionDetail, InterceptionPage, UsageKey, UsageSum } from "../recorder/Records.ts"
+import {
+  InterceptionDetail,
+  InterceptionPage,
+  SessionDetail,
+  SessionPage,
+  UsageKey,
+  UsageSum
+} from "../recorder/Records.ts"
 
 /** What every error of the management API says: a word for programs and a sentence for people. */
 const fields = { error: Schema.Struct({ code: Schema.String, message: Schema.String }) }
@@ -37,6 +44,15 @@ export class NotFound extends Schema.Error<NotFound>("sluice/http/Api/NotFound")
   }
 }
 
+/** Several actors have a session of this id, and none was named. */
+export class AmbiguousSession extends Schema.Error<AmbiguousSession>("sluice/http/Api/AmbiguousSession")(fields, {
+  httpApiStatus: 409
+}) {
+  override get message() {
+    return this.error.message
+  }
+}
+
 /** The records cannot be read now. */
 export class RecorderUnavailable extends Schema.Error<RecorderUnavailable>("sluice/http/Api/RecorderUnavailable")(
   fields,
@@ -47,7 +63,7 @@ export class RecorderUnavailable extends Schema.Error<RecorderUnavailable>("slui
   }
 }
 
-/** The largest page, in interceptions. */
+/** The largest page, in interceptions or sessions. */
 const longestPage = 500
 
 const Limit = Schema.String.check(
@@ -86,6 +102,34 @@ const interception = HttpApiEndpoint.get("interception", "/interceptions/:id", {
   error: [NotFound, RecorderUnavailable]
 })
 
+const sessions = HttpApiEndpoint.get("sessions", "/sessions", {
+  query: {
+    /** How many at most. */
+    limit: Limit.pipe(Schema.withDecodingDefaultKey(Effect.succeed("50"))),
+    /** The `next` of the page before. */
+    before: filter,
+    actor: filter,
+    /** `claude-code`, `codex`, … */
+    client: filter
+  },
+  success: SessionPage,
+  error: RecorderUnavailable
+})
+
+const session = HttpApiEndpoint.get("session", "/sessions/:id", {
+  params: { id: Schema.String },
+  query: {
+    /** Whose session: needed only where several actors have one of this id. */
+    actor: filter,
+    /** How many interceptions at most. A chain of so many is nested as deep, which readers have limits for. */
+    limit: Limit.pipe(Schema.withDecodingDefaultKey(Effect.succeed("200"))),
+    /** The `next` of the page before. */
+    after: filter
+  },
+  success: SessionDetail,
+  error: [NotFound, AmbiguousSession, RecorderUnavailable]
+})
+
 const usage = HttpApiEndpoint.get("usage", "/usage", {
   query: {
     /** What is summed by. */
@@ -97,7 +141,7 @@ const usage = HttpApiEndpoint.get("usage", "/usage", {
 
 /** What was recorded, for reading. */
 export class RecordsGroup extends HttpApiGroup.make("records", { topLevel: true })
-  .add(interceptions, interception, usage)
+  .add(interceptions, interception, sessions, session, usage)
   .prefix("/api")
   .middleware(ApiGuard) {}
 

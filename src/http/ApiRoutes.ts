@@ -1,9 +1,9 @@
 import { Effect, Layer, Option, SchemaIssue } from "effect"
 import { HttpRouter, HttpServerRequest, type HttpServerResponse } from "effect/http"
 import { HttpApiBuilder, HttpApiError } from "effect/http-api"
-import { Recorder, type RecorderError } from "../recorder/Recorder.ts"
+import { Recorder, type RecorderError, type SessionAnswer } from "../recorder/Recorder.ts"
 import type { Admit, AdmitAdmin } from "./Admission.ts"
-import { Api, ApiGuard, InvalidParameter, NotFound, RecorderUnavailable } from "./Api.ts"
+import { AmbiguousSession, Api, ApiGuard, InvalidParameter, NotFound, RecorderUnavailable } from "./Api.ts"
 import { errorJson, errorResponse, guarded, methodNotAllowed } from "./Guard.ts"
 
 /** Who is let in. */
@@ -107,6 +107,19 @@ const handlers = HttpApiBuilder.group(
             })
           )
         ),
+      sessions: ({ query }) =>
+        recorder
+          .sessions({
+            limit: query.limit,
+            before: given(query.before),
+            actor: given(query.actor),
+            client: given(query.client)
+          })
+          .pipe(Effect.catch(unavailable)),
+      session: ({ params, query }) =>
+        recorder
+          .session({ id: params.id, actor: given(query.actor), limit: query.limit, after: given(query.after) })
+          .pipe(Effect.catch(unavailable), Effect.flatMap(sessionOf)),
       usage: ({ query }) =>
         recorder.usage(query.by).pipe(
           Effect.catch(unavailable),
@@ -115,6 +128,30 @@ const handlers = HttpApiBuilder.group(
     })
   })
 )
+
+/** How many actors are named to somebody who has to choose one. */
+const namedActors = 5
+
+const sessionOf = (answer: SessionAnswer) => {
+  switch (answer._tag) {
+    case "Found":
+      return Effect.succeed(answer.detail)
+    case "Missing":
+      return Effect.fail(new NotFound(errorJson("not_found", "There is no session of this id.")))
+    case "Ambiguous": {
+      const { actors } = answer
+      const named = actors.slice(0, namedActors).join(", ")
+      return Effect.fail(
+        new AmbiguousSession(
+          errorJson(
+            "ambiguous_session",
+            `Several actors have a session of this id; say whose with ?actor=: ${named}${actors.length > namedActors ? ", …" : ""}.`
+          )
+        )
+      )
+    }
+  }
+}
 
 /**
  * What is below `/api` and not one of its routes. HEAD is left out, so that the router goes on to the route of the GET.
@@ -130,11 +167,11 @@ const fallback = (rules: ApiRules) =>
 
 const notARoute = (request: HttpServerRequest.HttpServerRequest): HttpServerResponse.HttpServerResponse => {
   const path = request.url.split("?", 1)[0]!
-  return request.method !== "GET" && /^\/api\/(interceptions(\/[^/]+)?|usage)$/.test(path)
+  return request.method !== "GET" && /^\/api\/((interceptions|sessions)(\/[^/]+)?|usage)$/.test(path)
     ? methodNotAllowed(request.method)
     : errorResponse(
         404,
         "unknown_route",
-        "There are /api/interceptions, /api/interceptions/{id} and /api/usage?by=model|actor|day."
+        "There are /api/interceptions, /api/interceptions/{id}, /api/sessions, /api/sessions/{id} and /api/usage?by=model|actor|day."
       )
 }

@@ -1,9 +1,10 @@
-import { Context, Duration, Effect, Layer, Pull, Scope, Stream } from "effect"
-import type { BadRequest, Dialect, RequestView, TransportName } from "../dialect/Dialect.ts"
+import { Context, Duration, Effect, Exit, Layer, Pull, Scope, Stream } from "effect"
+import { type BadRequest, type Dialect, noSession, type RequestView, type TransportName } from "../dialect/Dialect.ts"
 import { dialectOf } from "../dialect/Dialects.ts"
 import { type GatewayError, gatewayError } from "../dialect/GatewayError.ts"
 import { Recorder } from "../recorder/Recorder.ts"
 import type { Interception as Row } from "../recorder/Records.ts"
+import { Sessions } from "../sessions/Sessions.ts"
 import {
   type ChunkQueue,
   type FailedTurn,
@@ -85,12 +86,14 @@ export class Interception extends Context.Service<
 
   static readonly layer = (
     settings: InterceptionSettings
-  ): Layer.Layer<Interception, never, Recorder | Upstream | IdleTimers> => Layer.effect(Interception, make(settings))
+  ): Layer.Layer<Interception, never, Recorder | Upstream | Sessions | IdleTimers> =>
+    Layer.effect(Interception, make(settings))
 }
 
 const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
   const recorder = yield* Recorder
   const upstream = yield* Upstream
+  const sessions = yield* Sessions
   const observe = yield* Observer
   const timers = yield* IdleTimers
   const { now } = timers
@@ -101,6 +104,7 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
   const settlementOf = (request: Omit<InboundRequest, "body">, route: Route | null, asked: RequestView | null) => {
     const use = route === null ? null : upstream.credential(route.provider.name, request.credential)
     const userAgent = request.headers["user-agent"]
+    const { client, sessionId } = sessions.caller(request.headers, asked?.session ?? noSession)
     const row: Row = {
       id: uuidV7(now()),
       actor: request.actor(use ?? { kind: "none", hint: null }),
@@ -110,8 +114,8 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
       servedModel: null,
       dialect: request.dialect,
       transport: null,
-      client: "unknown",
-      sessionId: null,
+      client,
+      sessionId,
       parentId: null,
       userAgent: typeof userAgent === "string" ? userAgent : null,
       credentialKind: use?.kind ?? "none",
@@ -121,7 +125,7 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
       status: null,
       error: null
     }
-    return new Settlement({ row, recorder, observe, now, asked })
+    return new Settlement({ row, recorder, sessions, observe, now, asked })
   }
 
   /** Refuses a call and records that, where nothing of it has reached an upstream. */
@@ -208,13 +212,18 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
       scope,
       Effect.suspend(() => {
         running.delete(settlement)
-        if (stopping) return settlement.settle(progress, answering?.sight ?? null, shutDown)
-        if (answering !== undefined) return answering.leave(drain)
-        return settlement.settle(progress, null, clientGone)
+        if (answering !== undefined && !stopping) return answering.leave(drain)
+        const ending = stopping ? shutDown : clientGone
+        // The upstream first: a commit may take longer than it should be kept waiting.
+        return Effect.andThen(
+          Scope.close(turnScope, Exit.void),
+          Effect.suspend(() => settlement.settle(progress, answering?.sight ?? null, ending))
+        )
       })
     )
     yield* begin(dialect, settlement)
     settlement.begun = true
+    settlement.thread = yield* sessions.follow(settlement.row, asked.answered)
 
     // open turn
     const opened = yield* upstream

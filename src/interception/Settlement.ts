@@ -13,6 +13,7 @@ import type {
   TurnStatus,
   Usage
 } from "../recorder/Records.ts"
+import { noThread, type Sessions, type Thread } from "../sessions/Sessions.ts"
 import type { Ended } from "./Observer.ts"
 
 /** A turn while it runs: what its record will say, as far as it is known. */
@@ -50,22 +51,27 @@ export interface Ending {
 export class Settlement {
   readonly row: Interception
   private readonly recorder: Recorder["Service"]
+  private readonly sessions: Sessions["Service"]
   private readonly observe: (ended: Ended) => void
   private readonly now: () => number
   private readonly asked: RequestView | null
   private done = false
   /** Whether the interception's row is known to be written. */
   begun = false
+  /** What the interception goes on from. */
+  thread: Thread = noThread
 
   constructor(options: {
     readonly row: Interception
     readonly recorder: Recorder["Service"]
+    readonly sessions: Sessions["Service"]
     readonly observe: (ended: Ended) => void
     readonly now: () => number
     readonly asked: RequestView | null
   }) {
     this.row = options.row
     this.recorder = options.recorder
+    this.sessions = options.sessions
     this.observe = options.observe
     this.now = options.now
     this.asked = options.asked
@@ -132,21 +138,41 @@ export class Settlement {
       transport: progress.transport
     }
     this.observe({ interception: row, close, turns: [turn], usage: [usage] })
-    return this.recorder.commit({
-      // A client may leave while the row is being written; a row that is there already stays as it is.
-      opens: this.begun ? [] : [row],
-      turns: [turn],
-      usage: [usage],
-      prompts: this.promptOf(turn),
-      toolCalls: summary === null ? [] : summary.toolCalls.map((call) => toolCallOf(turn, call)),
-      thoughts:
-        summary === null
-          ? []
-          : summary.thoughts.map(
-              (thought): Thought => ({ interceptionId: turn.interceptionId, turnId: turn.id, ...thought })
-            ),
-      closes: [close]
-    })
+    const toolCalls = summary === null ? [] : summary.toolCalls.map((call) => toolCallOf(turn, call))
+    if (toolCalls.length > 0) this.sessions.made(row, toolCalls)
+    return this.threaded((parentId) =>
+      this.recorder.commit({
+        // A client may leave while the row is being written; a row that is there already stays as it is.
+        opens: this.begun ? [] : [row],
+        turns: [turn],
+        usage: [usage],
+        prompts: this.promptOf(turn),
+        toolCalls,
+        thoughts:
+          summary === null
+            ? []
+            : summary.thoughts.map(
+                (thought): Thought => ({ interceptionId: turn.interceptionId, turnId: turn.id, ...thought })
+              ),
+        closes: [{ ...close, parentId }]
+      })
+    )
+  }
+
+  /**
+   * Commits with the parent. A call that is over before its parent was found, as can happen just after a restart, waits
+   * for that; a client that leaves meanwhile must not keep the records from being written.
+   */
+  private threaded(commit: (parentId: string | null) => Effect.Effect<void>): Effect.Effect<void> {
+    const { thread } = this
+    const { looking } = thread
+    if (looking === null) return commit(thread.parentId)
+    return Effect.uninterruptible(
+      Effect.andThen(
+        looking,
+        Effect.suspend(() => commit(thread.parentId))
+      )
+    )
   }
 
   private promptOf(turn: Turn): ReadonlyArray<Prompt> {

@@ -1,13 +1,15 @@
 import { randomBytes } from "node:crypto"
 import { Effect, Option } from "effect"
 import { CostSums } from "./Decimal.ts"
-import type { InterceptionQuery } from "./Recorder.ts"
+import * as MemorySessions from "./MemorySessions.ts"
+import type { InterceptionQuery, RecordedToolCall, SessionQuery, SessionsQuery, ToolCallQuery } from "./Recorder.ts"
 import type {
   Interception,
   InterceptionClose,
   InterceptionDetail,
   InterceptionPage,
   Prompt,
+  SessionPage,
   Thought,
   ToolCall,
   Turn,
@@ -15,7 +17,7 @@ import type {
   UsageKey,
   UsageSum
 } from "./Records.ts"
-import type { NumberedBatch, RecordStore } from "./RecordStore.ts"
+import { foundToolCalls, type NumberedBatch, type RecordStore, type SessionSlice } from "./RecordStore.ts"
 
 /** One interception and what belongs to it. */
 interface Held {
@@ -31,6 +33,8 @@ interface Held {
 export class MemoryStore implements RecordStore {
   readonly secret = randomBytes(32)
   private readonly held = new Map<string, Held>()
+  /** Where each tool call was made, by its id. */
+  private readonly callIds = new Map<string, Set<Held>>()
   /** What came before the interception it belongs to. */
   private readonly early = new Map<string, InterceptionClose>()
 
@@ -55,7 +59,12 @@ export class MemoryStore implements RecordStore {
     for (const row of batch.prompts ?? []) once(this.of(row.interceptionId).prompts, row.turnId, row)
     for (const row of batch.usage ?? []) once(this.of(row.interceptionId).usage, row.turnId, row)
     batch.toolCalls?.forEach((row, i) => {
-      once(this.of(row.interceptionId).toolCalls, `${number}.${i}`, row)
+      const held = this.of(row.interceptionId)
+      once(held.toolCalls, `${number}.${i}`, row)
+      if (row.callId === null || row.callId === "") return
+      const makers = this.callIds.get(row.callId)
+      if (makers === undefined) this.callIds.set(row.callId, new Set([held]))
+      else makers.add(held)
     })
     batch.thoughts?.forEach((row, i) => {
       once(this.of(row.interceptionId).thoughts, `${number}.${i}`, row)
@@ -128,6 +137,36 @@ export class MemoryStore implements RecordStore {
         toolCalls: byTurn(held.toolCalls),
         thoughts: byTurn(held.thoughts)
       })
+    })
+
+  private get used(): ReadonlyArray<MemorySessions.Used> {
+    return this.newestFirst.reverse().map(({ interception, usage }) => ({ interception, usage: usage.values() }))
+  }
+
+  readonly sessions = (query: SessionsQuery): Effect.Effect<SessionPage> =>
+    Effect.sync(() => MemorySessions.sessions(this.used, query))
+
+  readonly session = (query: SessionQuery): Effect.Effect<SessionSlice> =>
+    Effect.sync(() => MemorySessions.session(this.used, query))
+
+  readonly toolCalls = (query: ToolCallQuery): Effect.Effect<ReadonlyArray<RecordedToolCall>> =>
+    Effect.sync(() => {
+      const found = [...(this.callIds.get(query.callId) ?? [])]
+        .filter(({ interception: { id, actor } }) => actor === query.actor && id < query.before)
+        .sort((left, right) => (left.interception.id < right.interception.id ? 1 : -1))
+        .flatMap(({ interception, toolCalls }) =>
+          [...toolCalls.values()]
+            .filter(({ callId, name }) => callId === query.callId && (query.name === null || name === query.name))
+            .map((call) => ({
+              interceptionId: interception.id,
+              sessionId: interception.sessionId,
+              name: call.name,
+              arguments: call.arguments
+            }))
+        )
+      const wanted = found.filter(({ sessionId }) => sessionId === query.sessionId)
+      const others = found.filter(({ sessionId }) => sessionId !== query.sessionId)
+      return [...wanted.slice(0, foundToolCalls), ...others.slice(0, foundToolCalls)]
     })
 
   readonly usage = (by: UsageKey): Effect.Effect<ReadonlyArray<UsageSum>> =>

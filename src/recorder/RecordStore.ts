@@ -1,7 +1,16 @@
 import type { Effect, Option } from "effect"
-import type { InterceptionQuery } from "./Recorder.ts"
+import type { InterceptionQuery, RecordedToolCall, SessionQuery, SessionsQuery, ToolCallQuery } from "./Recorder.ts"
 import type { RecorderError } from "./RecorderError.ts"
-import type { InterceptionDetail, InterceptionPage, RecordBatch, UsageKey, UsageSum } from "./Records.ts"
+import type {
+  Interception,
+  InterceptionDetail,
+  InterceptionPage,
+  RecordBatch,
+  Session,
+  SessionPage,
+  UsageKey,
+  UsageSum
+} from "./Records.ts"
 
 /** A batch and its number, which no other batch of the same instance has: together they make writing idempotent. */
 export interface NumberedBatch {
@@ -25,6 +34,22 @@ export interface EndedInstance {
   readonly finish: (endedAt: number) => Effect.Effect<number, RecorderError>
 }
 
+/** A session as a store knows it. */
+export interface SessionSlice {
+  /** Who has a session of the id that was asked for. */
+  readonly actors: ReadonlyArray<string>
+  /** `null` where not exactly one has. */
+  readonly session: Session | null
+  /** A page of its interceptions, the oldest first. */
+  readonly interceptions: ReadonlyArray<Interception>
+  readonly next: string | null
+}
+
+/** How many tool calls of one id are answered of the session that is asked for, and how many of others. */
+export const foundToolCalls = 16
+/** How many are looked at for that. */
+export const searchedToolCalls = 10_000
+
 /**
  * Where records are kept. This is all that a new store has to bring: queue, grouping, timeouts and spool stand above it
  * and are the same for all.
@@ -39,6 +64,9 @@ export interface RecordStore {
   readonly endedInstances: Effect.Effect<ReadonlyArray<EndedInstance>, RecorderError>
   readonly interceptions: (query: InterceptionQuery) => Effect.Effect<InterceptionPage, RecorderError>
   readonly interception: (id: string) => Effect.Effect<Option.Option<InterceptionDetail>, RecorderError>
+  readonly sessions: (query: SessionsQuery) => Effect.Effect<SessionPage, RecorderError>
+  readonly session: (query: SessionQuery) => Effect.Effect<SessionSlice, RecorderError>
+  readonly toolCalls: (query: ToolCallQuery) => Effect.Effect<ReadonlyArray<RecordedToolCall>, RecorderError>
   readonly usage: (by: UsageKey) => Effect.Effect<ReadonlyArray<UsageSum>, RecorderError>
 }
 

@@ -2,8 +2,25 @@ import { Clock, Context, Duration, Effect, Layer, type Option, Schedule, type Sc
 import { CommitQueue, logRejected } from "./CommitQueue.ts"
 import { MemoryStore } from "./MemoryStore.ts"
 import type { RecorderError } from "./RecorderError.ts"
-import type { Interception, InterceptionDetail, InterceptionPage, RecordBatch, UsageKey, UsageSum } from "./Records.ts"
-import { type EndedInstance, type RecordStore, type WriteBatches, withoutContent } from "./RecordStore.ts"
+import type {
+  Interception,
+  InterceptionDetail,
+  InterceptionPage,
+  RecordBatch,
+  SessionDetail,
+  SessionPage,
+  ToolCall,
+  UsageKey,
+  UsageSum
+} from "./Records.ts"
+import {
+  type EndedInstance,
+  type RecordStore,
+  type SessionSlice,
+  type WriteBatches,
+  withoutContent
+} from "./RecordStore.ts"
+import { treeOf } from "./SessionTree.ts"
 import { Spool } from "./Spool.ts"
 import { openSqliteStore } from "./SqliteStore.ts"
 
@@ -21,6 +38,54 @@ export interface InterceptionQuery {
   readonly session?: string | undefined
   /** An upstream response id. */
   readonly response?: string | undefined
+}
+
+/** Which sessions are asked for. A filter left out passes everything. */
+export interface SessionsQuery {
+  /** How many at most. */
+  readonly limit: number
+  /** The cursor of the page before: only what began before it. */
+  readonly before?: string | undefined
+  readonly actor?: string | undefined
+  readonly client?: string | undefined
+}
+
+/** Which session is asked for, and which page of its interceptions. */
+export interface SessionQuery {
+  readonly id: string
+  /** Whose; left out where only one actor has a session of this id. */
+  readonly actor?: string | undefined
+  /** How many interceptions at most. */
+  readonly limit: number
+  /** The cursor of the page before: only what is newer than it. */
+  readonly after?: string | undefined
+}
+
+/** A session that was asked for: no actor has it, one has, or several have and none was named. */
+export type SessionAnswer =
+  | { readonly _tag: "Missing" }
+  | { readonly _tag: "Found"; readonly detail: SessionDetail }
+  | { readonly _tag: "Ambiguous"; readonly actors: ReadonlyArray<string> }
+
+/** Which tool calls are asked for: those of one id that one actor's interceptions have made. */
+export interface ToolCallQuery {
+  readonly actor: string
+  readonly callId: string
+  /** Only calls of this tool; `null` for all. */
+  readonly name: string | null
+  /** The session whose calls are wanted first; `null` for those without one. */
+  readonly sessionId: string | null
+  /** An interception: only calls of older ones. */
+  readonly before: string
+}
+
+/** A recorded tool call, with the session it was made in. */
+export interface RecordedToolCall {
+  readonly interceptionId: string
+  readonly sessionId: string | null
+  readonly name: string
+  /** `null` where content is not recorded. */
+  readonly arguments: ToolCall["arguments"]
 }
 
 /** Counters of a recorder since it started. */
@@ -109,6 +174,15 @@ export class Recorder extends Context.Service<
     readonly interceptions: (query: InterceptionQuery) => Effect.Effect<InterceptionPage, RecorderError>
     /** Everything recorded of one interception. */
     readonly interception: (id: string) => Effect.Effect<Option.Option<InterceptionDetail>, RecorderError>
+    /** Sessions, those begun last first. */
+    readonly sessions: (query: SessionsQuery) => Effect.Effect<SessionPage, RecorderError>
+    /** One session, with a page of its interceptions as a tree. */
+    readonly session: (query: SessionQuery) => Effect.Effect<SessionAnswer, RecorderError>
+    /**
+     * Tool calls, the newest first: some of the session that is asked for, and some of others. Calls whose ids count
+     * anew in every conversation are too many to answer all.
+     */
+    readonly toolCalls: (query: ToolCallQuery) => Effect.Effect<ReadonlyArray<RecordedToolCall>, RecorderError>
     /** Sums of the known usage: by model, the greatest first; by actor likewise; by day, the newest first. */
     readonly usage: (by: UsageKey) => Effect.Effect<ReadonlyArray<UsageSum>, RecorderError>
     /** Whether the store took what it was given last. */
@@ -152,6 +226,9 @@ export class Recorder extends Context.Service<
       commit: (batch) => Effect.orDie(queue.put(content ? batch : withoutContent(batch), false)),
       interceptions: store.interceptions,
       interception: store.interception,
+      sessions: store.sessions,
+      session: (query) => Effect.map(store.session(query), answerOf),
+      toolCalls: store.toolCalls,
       usage: store.usage,
       healthy: Effect.sync(() => queue.healthy),
       statistics: Effect.sync(() => queue.statistics),
@@ -183,12 +260,20 @@ export class Recorder extends Context.Service<
     commit: () => Effect.void,
     interceptions: () => Effect.succeed({ interceptions: [], next: null }),
     interception: () => Effect.succeedNone,
+    sessions: () => Effect.succeed({ sessions: [], next: null }),
+    session: () => Effect.succeed({ _tag: "Missing" }),
+    toolCalls: () => Effect.succeed([]),
     usage: () => Effect.succeed([]),
     healthy: Effect.succeed(true),
     statistics: Effect.succeed(noStatistics),
     flush: Effect.void,
     secret: Buffer.alloc(32)
   })
+}
+
+const answerOf = ({ actors, session, interceptions, next }: SessionSlice): SessionAnswer => {
+  if (session !== null) return { _tag: "Found", detail: { session, interceptions: treeOf(interceptions), next } }
+  return actors.length === 0 ? { _tag: "Missing" } : { _tag: "Ambiguous", actors }
 }
 
 const acquireSpool = (path: string): Effect.Effect<Spool, never, Scope.Scope> =>

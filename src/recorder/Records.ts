@@ -232,6 +232,73 @@ export const UsageSum = Schema.Struct({
 })
 export type UsageSum = typeof UsageSum.Type
 
+/** What a session has used, as far as that is known. */
+export const SessionUsage = Schema.Struct({
+  turns: Schema.Natural,
+  input: Schema.Natural,
+  output: Schema.Natural,
+  cacheRead: Schema.Natural,
+  cacheWrite: Schema.Natural,
+  reasoning: Schema.Natural,
+  /** The exact sum of the known costs; null where nothing is priced, or prices are in several currencies. */
+  cost: text,
+  currency: text
+})
+export type SessionUsage = typeof SessionUsage.Type
+
+/** All interceptions of one actor that name the same session. */
+export const Session = Schema.Struct({
+  /** As the client named it. Another actor's session may have the same. */
+  id: Schema.String,
+  /** The client of its first interception. */
+  client: Schema.String,
+  actor: Schema.String,
+  startedAt: Time,
+  /** When the last interception ended; null while one runs. */
+  endedAt: time,
+  /** How many interceptions it has. */
+  interceptions: Schema.Natural,
+  usage: SessionUsage
+})
+export type Session = typeof Session.Type
+
+/** One page of sessions, those begun last first. */
+export const SessionPage = Schema.Struct({
+  sessions: Schema.Array(Session),
+  /** What to give as `before` for the next page; null where this is the last. */
+  next: Schema.NullOr(Schema.String)
+})
+export type SessionPage = typeof SessionPage.Type
+
+/** An interception and what goes on from it, the oldest first. */
+export interface SessionNode {
+  readonly interception: Interception
+  readonly children: ReadonlyArray<SessionNode>
+}
+
+interface EncodedSessionNode {
+  readonly interception: typeof Interception.Encoded
+  readonly children: ReadonlyArray<EncodedSessionNode>
+}
+
+export const SessionNode = Schema.Struct({
+  interception: Interception,
+  children: Schema.Array(Schema.suspend((): Schema.Codec<SessionNode, EncodedSessionNode> => SessionNode))
+})
+
+/** A session and a page of its interceptions as a tree. */
+export const SessionDetail = Schema.Struct({
+  session: Session,
+  /**
+   * Those that go on from none of this page, the oldest first: where an interception's parent stands on a page before,
+   * its `parentId` says so.
+   */
+  interceptions: Schema.Array(SessionNode),
+  /** What to give as `after` for the next page; null where this is the last. */
+  next: Schema.NullOr(Schema.String)
+})
+export type SessionDetail = typeof SessionDetail.Type
+
 /** Rows to be written together: all of them land, or none. */
 export interface RecordBatch {
   readonly opens?: ReadonlyArray<Interception>

@@ -124,6 +124,10 @@ export const migrations: ReadonlyArray<string> = [
   `
   CREATE TABLE installation (secret BLOB NOT NULL) STRICT;
   INSERT INTO installation VALUES (randomblob(32));
+  `,
+  // Threads are followed by the ids of tool calls; some servers give none.
+  `
+  CREATE INDEX tool_calls_call ON tool_calls (call_id) WHERE call_id <> '';
   `
 ]
 

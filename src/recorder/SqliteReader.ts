@@ -1,7 +1,9 @@
 import type { DatabaseSync, SQLInputValue } from "node:sqlite"
 import { CostSums } from "./Decimal.ts"
-import type { InterceptionQuery } from "./Recorder.ts"
-import type { InterceptionDetail, InterceptionPage, UsageKey, UsageSum } from "./Records.ts"
+import type { InterceptionQuery, RecordedToolCall, SessionQuery, SessionsQuery, ToolCallQuery } from "./Recorder.ts"
+import type { InterceptionDetail, InterceptionPage, SessionPage, UsageKey, UsageSum } from "./Records.ts"
+import type { SessionSlice } from "./RecordStore.ts"
+import * as SqliteSessions from "./SqliteSessions.ts"
 
 type Row = Record<string, SQLInputValue>
 
@@ -50,11 +52,20 @@ export class SqliteReader {
     this.database = database
   }
 
-  private all<A>(sql: string, ...values: Array<SQLInputValue>): Array<A> {
-    return this.database
+  private readonly all = <A>(sql: string, ...values: Array<SQLInputValue>): Array<A> =>
+    this.database
       .prepare(sql)
       .all(...values)
       .map((row) => recordOf<A>(row as Row))
+
+  /** As of one moment, though it takes several queries. */
+  private atOnce<A>(run: () => A): A {
+    this.database.exec("BEGIN")
+    try {
+      return run()
+    } finally {
+      this.database.exec("COMMIT")
+    }
   }
 
   /** One page, newest first. */
@@ -82,8 +93,7 @@ export class SqliteReader {
 
   /** One interception with all that belongs to it, as of one moment; `null` where there is none. */
   interception(id: string): InterceptionDetail | null {
-    this.database.exec("BEGIN")
-    try {
+    return this.atOnce(() => {
       const [interception] = this.all<InterceptionDetail["interception"]>(
         "SELECT * FROM interceptions WHERE id = ?",
         id
@@ -103,9 +113,22 @@ export class SqliteReader {
         toolCalls: of("tool_calls", ", r.batch, r.place"),
         thoughts: of("thoughts", ", r.batch, r.place")
       }
-    } finally {
-      this.database.exec("COMMIT")
-    }
+    })
+  }
+
+  /** One page of sessions, those begun last first. */
+  sessions(query: SessionsQuery): SessionPage {
+    return this.atOnce(() => SqliteSessions.sessions(this.database, this.all, query))
+  }
+
+  /** One session and a page of its interceptions. */
+  session(query: SessionQuery): SessionSlice {
+    return this.atOnce(() => SqliteSessions.session(this.database, this.all, query))
+  }
+
+  /** Tool calls of one id that one actor's interceptions have made. */
+  toolCalls(query: ToolCallQuery): ReadonlyArray<RecordedToolCall> {
+    return SqliteSessions.toolCalls(this.database, query)
   }
 
   /** Sums of the known usage. */

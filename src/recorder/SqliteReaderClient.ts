@@ -1,12 +1,16 @@
 import { Worker } from "node:worker_threads"
 import { Effect } from "effect"
-import type { InterceptionQuery } from "./Recorder.ts"
+import type { InterceptionQuery, RecordedToolCall, SessionQuery, SessionsQuery, ToolCallQuery } from "./Recorder.ts"
 import { RecorderError } from "./RecorderError.ts"
-import type { InterceptionDetail, InterceptionPage, UsageKey, UsageSum } from "./Records.ts"
+import type { InterceptionDetail, InterceptionPage, SessionPage, UsageKey, UsageSum } from "./Records.ts"
+import type { SessionSlice } from "./RecordStore.ts"
 
 interface Calls {
   readonly interceptions: readonly [InterceptionQuery, InterceptionPage]
   readonly interception: readonly [string, InterceptionDetail | null]
+  readonly sessions: readonly [SessionsQuery, SessionPage]
+  readonly session: readonly [SessionQuery, SessionSlice]
+  readonly toolCalls: readonly [ToolCallQuery, ReadonlyArray<RecordedToolCall>]
   readonly usage: readonly [UsageKey, Array<UsageSum>]
   readonly checkpoint: readonly [null, boolean]
 }

@@ -12,6 +12,9 @@ const reader = new SqliteReader(database)
 const answer = ({ call, argument }: ReaderRequest): unknown => {
   if (call === "interceptions") return reader.interceptions(argument)
   if (call === "interception") return reader.interception(argument)
+  if (call === "sessions") return reader.sessions(argument)
+  if (call === "session") return reader.session(argument)
+  if (call === "toolCalls") return reader.toolCalls(argument)
   if (call === "usage") return reader.usage(argument)
   return reader.checkpoint()
 }

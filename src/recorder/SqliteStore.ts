@@ -113,6 +113,9 @@ export const openSqliteStore = Effect.fnUntraced(function* (options: SqliteStore
     endedInstances,
     interceptions: (query) => client.ask("interceptions", query),
     interception: (id) => Effect.map(client.ask("interception", id), Option.fromNullOr),
+    sessions: (query) => client.ask("sessions", query),
+    session: (query) => client.ask("session", query),
+    toolCalls: (query) => client.ask("toolCalls", query),
     usage: (by) => client.ask("usage", by)
   }
   const open: OpenStore = { store, spool: instance.spool }

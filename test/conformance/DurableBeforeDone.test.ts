@@ -114,6 +114,9 @@ describe.each(dialects)("in $name nobody sees an end whose records are not durab
           endedInstances: store.endedInstances,
           interceptions: store.interceptions,
           interception: store.interception,
+          sessions: store.sessions,
+          session: store.session,
+          toolCalls: store.toolCalls,
           usage: store.usage,
           secret: store.secret
         },

@@ -181,7 +181,7 @@ describe("the management API", () => {
           assert.strictEqual(response.headers["allow"], "GET, HEAD")
         }
       }
-      for (const path of ["/api", "/api/", "/api/sessions", "/api/interceptions/a/b"]) {
+      for (const path of ["/api", "/api/", "/api/session", "/api/interceptions/a/b"]) {
         const { status, json } = yield* get(path)
         assert.strictEqual(status, 404, path)
         assert.strictEqual(json.error.code, "unknown_route")
@@ -270,6 +270,8 @@ describe("the management API", () => {
       assert.deepStrictEqual(Object.keys(document.paths).sort(), [
         "/api/interceptions",
         "/api/interceptions/{id}",
+        "/api/sessions",
+        "/api/sessions/{id}",
         "/api/usage"
       ])
     })

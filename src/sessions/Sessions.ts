@@ -1,0 +1,59 @@
+import { Context, type Effect } from "effect"
+import type { AnsweredToolCall, RequestView } from "../dialect/Dialect.ts"
+import type { HeaderMap } from "./Clients.ts"
+
+/** Who makes a call, as far as it says so itself. */
+export interface Caller {
+  /** `claude-code`, `codex`, … or `unknown`. */
+  readonly client: string
+  readonly sessionId: string | null
+}
+
+/** An interception as threads know it. */
+export interface Threaded {
+  readonly id: string
+  readonly actor: string
+  readonly sessionId: string | null
+}
+
+/** A tool call that a model made and its client saw. */
+export interface MadeToolCall {
+  readonly callId: string | null
+  readonly name: string
+  /** A JSON value, or text. */
+  readonly arguments: unknown
+}
+
+/** What an interception goes on from. */
+export interface Thread {
+  /** The interception that made the tool call which this one answers, as far as that is known by now. */
+  readonly parentId: string | null
+  /** Done when more will not become known; `null` where that is so already. Takes half a second at most. */
+  readonly looking: Effect.Effect<void> | null
+}
+
+/** The thread of an interception that answers no tool call. */
+export const noThread: Thread = { parentId: null, looking: null }
+
+/**
+ * Who is calling, and what a call goes on from.
+ *
+ * **Details**
+ *
+ * An interception's parent is the one that made the tool call whose result its request ends with. It is looked for among
+ * the tool calls of the same actor only, and only among older interceptions, so that parents never form a circle. Call
+ * ids are not enough, since some servers count `call_0` in every conversation: where the request repeats the call, its
+ * name and arguments have to agree. Of those that are left the newest of the same session is taken; of other sessions
+ * only one that is the only one, as when a conversation is resumed under a new session id.
+ */
+export class Sessions extends Context.Service<
+  Sessions,
+  {
+    /** Reads a call's headers, and what its body says of its session. */
+    readonly caller: (headers: HeaderMap, said: RequestView["session"]) => Caller
+    /** Notes the tool calls an interception has made. To be told before its client sees the end of the answer. */
+    readonly made: (by: Threaded, calls: ReadonlyArray<MadeToolCall>) => void
+    /** Begins to look for an interception's parent. Returns at once; what takes longer goes on beside the call. */
+    readonly follow: (call: Threaded, answered: AnsweredToolCall | null) => Effect.Effect<Thread>
+  }
+>()("sluice/sessions/Sessions") {}
