@@ -39,6 +39,8 @@ export class Answering {
   readonly pull: Pull.Pull<NonEmptyReadonlyArray<Frame>, UpstreamError>
   /** The outcome stood in something that was sent. */
   private outcomeSent = false
+  /** The end of a frame whose beginning went on unread waits for its commit. */
+  private endHeld = false
   /** And whoever reads has come back for more: it was taken. */
   private outcomeTaken = false
 
@@ -84,8 +86,7 @@ export class Answering {
   }
 
   keepAlive(): Frame | null {
-    // Between the end of the answer and its commit there may be the beginning of its last frame, sent already.
-    return this.decode.midFrame || this.settlement.settled ? null : this.writer.keepAlive(this.transport)
+    return this.decode.midFrame || this.endHeld ? null : this.writer.keepAlive(this.transport)
   }
 
   /** Whether what came so far can go on, and at the end whether it was all. */
@@ -124,6 +125,8 @@ export class Answering {
       if (this.progress.firstFrameAt === null) this.progress.firstFrameAt = this.timers.now()
       const last = frames.findIndex((frame) => frame.terminal)
       if (last === -1) return emit(frames)
+      // What has gone through of a frame too large to hold is not whole before its end, which waits here.
+      this.endHeld = frames[last]!.kind === "part"
       const end: Out = Effect.suspend(() => {
         after = behindEnd
         this.endSoon()
