@@ -119,8 +119,8 @@ export interface DialectCase {
   readonly errorWord?: (code: string) => string
   /** What is known of the usage of `reply` once its `body` was seen; nothing unless given. */
   readonly earlyUsage?: NonNullable<Expected["usage"]>
-  /** How silence is filled in a stream. */
-  readonly keepAlive: string
+  /** How silence is filled in a stream of which so many events were shown. */
+  readonly keepAlive: (shown: number) => string
   /** Events that a client of the protocol could not read. */
   readonly malformed: ReadonlyArray<{ readonly name: string; readonly event: string }>
   /** An event of at least so many bytes that says something in the middle of an answer. */

@@ -151,7 +151,7 @@ export const openAiChatCase: DialectCase = {
     return data === undefined ? null : readErrorBody(data)
   },
   readErrorBody,
-  keepAlive: ": keep-alive\n\n",
+  keepAlive: () => ": keep-alive\n\n",
   malformed: [
     { name: "text", event: "data: upstream request timeout\n\n" },
     { name: "a number", event: "data: 17\n\n" },

@@ -3,7 +3,7 @@ import { Effect, Latch } from "effect"
 import { dialects, transports } from "./Dialects.ts"
 import { engine, settleDown } from "./Engine.ts"
 import { leavingFinished, leavingUnfinished, otherWaysOut } from "./OtherWaysOut.ts"
-import { upstreamWaysOut } from "./UpstreamWaysOut.ts"
+import { finishedWaysOut, upstreamWaysOut } from "./UpstreamWaysOut.ts"
 import { goOut, settingOf, type WayOut } from "./WayOut.ts"
 import { failedEarly, said } from "./WayOutParts.ts"
 
@@ -32,7 +32,7 @@ describe.each(dialects)("every way out of a call in $name settles once", (dialec
     })
   )
   const behindFinish = dialect.leftAfterFinish === "completed" ? leavingFinished : leavingUnfinished
-  const finished = dialect.events({}).finish.length === 0 ? [] : behindFinish
+  const finished = dialect.events({}).finish.length === 0 ? [] : [...finishedWaysOut, ...behindFinish]
   const rows = [...upstreamWaysOut, ...otherWaysOut, ...malformed, ...cut, ...finished].flatMap((way) =>
     transports
       .filter((transport) => (way.transport ?? transport) === transport)

@@ -1,6 +1,5 @@
 import type { Frame } from "../../wire/Frame.ts"
 import { locate } from "../../wire/JsonSpan.ts"
-import { isObject } from "../Json.ts"
 
 /** Names of the events that end an answer, and how it ended. */
 export const terminals: ReadonlyMap<string, "completed" | "incomplete" | "failed"> = new Map([
@@ -27,17 +26,13 @@ export const nameOf = (frame: Frame): string => {
 }
 
 const typeOf = (frame: Frame): string => {
-  if (frame.lines > 1) {
-    const data = frame.json
-    return isObject(data) && typeof data.type === "string" ? data.type : ""
-  }
   const { source, dataStart, dataEnd } = frame
   const head = source.toString("latin1", dataStart, Math.min(dataEnd, dataStart + headLength))
   if (head.startsWith(typeFirst)) {
     const end = head.indexOf('"', typeFirst.length)
     if (end !== -1) return head.slice(typeFirst.length, end)
   }
-  const data = source.subarray(dataStart, dataEnd)
+  const data = frame.dataBytes
   const span = locate(data, ["type"])
   return span === null ? "" : data.toString("utf8", span.start + 1, span.end - 1)
 }

@@ -2,7 +2,6 @@ import { type Frame, sse, whole } from "../../wire/Frame.ts"
 import { type JsonPath, locate, replace } from "../../wire/JsonSpan.ts"
 import type { AnswerWriter, TransportName } from "../Dialect.ts"
 import { type GatewayError, openAiErrorType } from "../GatewayError.ts"
-import { isObject } from "../Json.ts"
 import { isAboutResponse, nameOf, terminals } from "./Events.ts"
 
 /** Writes Responses to the client. */
@@ -64,9 +63,11 @@ export class ResponsesWriter implements AnswerWriter {
 
   private renamed(frame: Frame, path: JsonPath): Frame {
     if (this.model === null) return frame
-    const data = frame.lines > 1 ? Buffer.from(frame.data) : frame.source.subarray(frame.dataStart, frame.dataEnd)
-    if (locate(data, path) === null) return frame
-    const changed = replace(data, path, this.model)
+    if (frame.lines > 1) {
+      const span = locate(frame.dataBytes, path)
+      return span === null ? frame : frame.spliceData(span.start, span.end, Buffer.from(this.model))
+    }
+    const changed = replace(frame.dataBytes, path, this.model)
     return changed === null ? frame : frame.withData(changed)
   }
 }
@@ -75,14 +76,10 @@ const bodyModel: JsonPath = ["model"]
 const eventModel: JsonPath = ["response", "model"]
 
 const sequenceOf = (frame: Frame): number | null => {
-  let value: unknown
-  if (frame.lines > 1) value = isObject(frame.json) ? frame.json.sequence_number : undefined
-  else {
-    const data = frame.source.subarray(frame.dataStart, frame.dataEnd)
-    const span = locate(data, ["sequence_number"])
-    value = span === null ? undefined : Number(data.toString("latin1", span.start, span.end))
-  }
-  return typeof value === "number" && Number.isSafeInteger(value) ? value : null
+  const data = frame.dataBytes
+  const span = locate(data, ["sequence_number"])
+  const value = span === null ? null : Number(data.toString("latin1", span.start, span.end))
+  return Number.isSafeInteger(value) ? value : null
 }
 
 /** The event of an error, which ends a stream: https://platform.openai.com/docs/api-reference/responses-streaming/error */
