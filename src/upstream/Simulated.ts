@@ -9,21 +9,23 @@ import {
 } from "./Exchange.ts"
 import { chatCompletions } from "./simulated/ChatCompletions.ts"
 import {
-  errorObject,
   type Failure,
   invalid,
   type JsonObject,
+  type Manner,
+  openAi,
   pretty,
   type SimulatedDialect
 } from "./simulated/Dialect.ts"
 import { type Directives, none, readDirectives, type Unreadable, vocabulary } from "./simulated/Directives.ts"
 import { embeddings } from "./simulated/Embeddings.ts"
+import { messages } from "./simulated/Messages.ts"
 import { playback, type Step } from "./simulated/Playback.ts"
 import { makeRandom } from "./simulated/Random.ts"
 import { answer } from "./simulated/Script.ts"
 
 /** The protocols it speaks; one value each. */
-const dialects: ReadonlyArray<SimulatedDialect> = [chatCompletions]
+const dialects: ReadonlyArray<SimulatedDialect> = [chatCompletions, messages]
 
 /** The models that `GET /models` lists. Any other name is served too, unless it begins with `sim-` and means nothing. */
 const models = [
@@ -53,21 +55,24 @@ const json = (status: number, body: string, headers: HeaderMap = {}): Reply => (
   pieces: [body]
 })
 
-const refuse = (failure: Failure, headers: HeaderMap = {}): Reply =>
-  json(failure.status, pretty(errorObject(failure)), headers)
+/** How a call is answered in the manner of its vendor. */
+interface Voice extends Manner {
+  readonly requestId: string
+}
 
-const unreadable = ({ message, where }: Unreadable, model: string): Reply => {
+const refuse = (voice: Voice, failure: Failure, headers: HeaderMap = {}): Reply =>
+  json(failure.status, voice.failure(failure, voice.requestId), headers)
+
+const unreadable = ({ message, where }: Unreadable, model: string): Failure => {
   const known = `The simulated provider knows: ${vocabulary.join(", ")}.`
   return where === "model"
-    ? refuse(
-        invalid(
-          `The model \`${model}\` does not exist: ${message}. ${known} A model is \`sim-\` and directives joined by +, with - for =; any other name is a plain model.`,
-          null,
-          "model_not_found",
-          404
-        )
+    ? invalid(
+        `The model \`${model}\` does not exist: ${message}. ${known} A model is \`sim-\` and directives joined by +, with - for =; any other name is a plain model.`,
+        null,
+        "model_not_found",
+        404
       )
-    : refuse(invalid(`The prompt's [[sim: …]] cannot be read: ${message}. ${known}`, "messages", "invalid_directive"))
+    : invalid(`The prompt's [[sim: …]] cannot be read: ${message}. ${known}`, "messages", "invalid_directive")
 }
 
 /** The error of a status that was asked for, as OpenAI words it. */
@@ -113,7 +118,8 @@ const inStreamFailure: Failure = {
 /** Breaks the JSON of an event, or of a body, in its middle and keeps what closes it. */
 const malform = (piece: string): string => {
   const closing = /\n+$/.exec(piece)?.[0] ?? ""
-  return piece.slice(0, Math.max(8, Math.floor((piece.length - closing.length) / 2))) + closing
+  const data = /^(?:event: .*\n)?data: /.exec(piece)?.[0].length ?? 0
+  return piece.slice(0, data + Math.max(1, Math.floor((piece.length - data - closing.length) / 2))) + closing
 }
 
 /** The events of a stream with the faults that change events. */
@@ -155,19 +161,27 @@ interface Plan {
 
 const plain = (reply: Reply): Plan => ({ reply, directives: none })
 
-const failedByStatus = (directives: Directives, status: number): Plan => {
+const failedByStatus = (voice: Voice, directives: Directives, status: number): Plan => {
   const retryAfter = directives.retryAfter ?? (status === 429 && !directives.quota ? 1 : undefined)
   const headers: HeaderMap = retryAfter === undefined ? {} : { "retry-after": String(retryAfter) }
-  return { directives, reply: refuse(failureOf(status, directives.quota), headers) }
+  return { directives, reply: refuse(voice, failureOf(status, directives.quota), headers) }
 }
 
-const converse = (dialect: SimulatedDialect, body: JsonObject, seed: number): Plan => {
+const converse = (
+  dialect: SimulatedDialect,
+  beside: string | undefined,
+  body: JsonObject,
+  seed: number,
+  voice: Voice
+): Plan => {
   const conversation = dialect.read(body)
-  if ("status" in conversation) return plain(json(conversation.status, dialect.failure(conversation)))
+  if ("status" in conversation) return plain(refuse(voice, conversation))
   const read = readDirectives(conversation.model, conversation.prompt)
-  if ("where" in read) return plain(unreadable(read, conversation.model))
+  if ("where" in read) return plain(refuse(voice, unreadable(read, conversation.model)))
   const { directives, prompt } = read
-  if (directives.status !== undefined) return failedByStatus(directives, directives.status)
+  if (directives.status !== undefined) return failedByStatus(voice, directives, directives.status)
+  const call = beside === undefined ? undefined : dialect.beside?.get(beside)
+  if (call !== undefined) return { directives, reply: json(200, call(conversation, directives)) }
   const said = answer(conversation, directives, prompt, seed)
   const streamed = directives.as === undefined ? conversation.stream : directives.as === "sse"
   if (!streamed) {
@@ -178,13 +192,13 @@ const converse = (dialect: SimulatedDialect, body: JsonObject, seed: number): Pl
   return { directives, reply: { status: 200, headers: { "content-type": "text/event-stream; charset=utf-8" }, pieces } }
 }
 
-const embed = (body: JsonObject, seed: number): Plan => {
+const embed = (body: JsonObject, seed: number, voice: Voice): Plan => {
   const model = typeof body.model === "string" ? body.model : ""
   const read = readDirectives(model, firstInput(body.input))
-  if ("where" in read) return plain(unreadable(read, model))
-  if (read.directives.status !== undefined) return failedByStatus(read.directives, read.directives.status)
+  if ("where" in read) return plain(refuse(voice, unreadable(read, model)))
+  if (read.directives.status !== undefined) return failedByStatus(voice, read.directives, read.directives.status)
   const made = embeddings(body, seed)
-  return { directives: read.directives, reply: typeof made === "string" ? json(200, made) : refuse(made) }
+  return { directives: read.directives, reply: typeof made === "string" ? json(200, made) : refuse(voice, made) }
 }
 
 const modelObject = (id: string) => ({ id, object: "model", created: 1_767_225_600, owned_by: "sluice" })
@@ -192,29 +206,52 @@ const modelObject = (id: string) => ({ id, object: "model", created: 1_767_225_6
 /** The path of a request, without its query. */
 const pathOf = (request: ExchangeRequest): string => request.target.replace(/\?.*$/s, "")
 
-const plan = (request: ExchangeRequest, seed: number): Plan => {
+/** The dialect that a path is of, and the call beside its main one that the path means, if any. */
+const callAt = (path: string) => {
+  for (const dialect of dialects) {
+    if (path.endsWith(dialect.path)) return { dialect, beside: undefined }
+    const beside = [...(dialect.beside?.keys() ?? [])].find((one) => path.endsWith(one))
+    if (beside !== undefined) return { dialect, beside }
+  }
+  return { dialect: undefined, beside: undefined }
+}
+
+const plan = (request: ExchangeRequest, seed: number, requestId: string): Plan & { readonly voice: Voice } => {
   const path = pathOf(request).replace(/\/+$/, "")
+  const { beside, dialect } = callAt(path)
+  const voice = { ...(dialect ?? openAi), requestId }
+  return { ...planFor(request, path, seed, voice, dialect, beside), voice }
+}
+
+const planFor = (
+  request: ExchangeRequest,
+  path: string,
+  seed: number,
+  voice: Voice,
+  dialect: SimulatedDialect | undefined,
+  beside: string | undefined
+): Plan => {
+  const refused = (failure: Failure) => plain(refuse(voice, failure))
   const notAllowed = () =>
-    plain(refuse(invalid(`Not allowed to ${request.method} on ${path}`, null, "method_not_supported", 405)))
-  const dialect = dialects.find((one) => path.endsWith(one.path))
+    refused(invalid(`Not allowed to ${request.method} on ${path}`, null, "method_not_supported", 405))
   if (dialect !== undefined || path.endsWith("/embeddings")) {
     if (request.method !== "POST") return notAllowed()
     const body = parse(request.body)
     if (body === undefined) {
-      return plain(refuse(invalid("We could not parse the JSON body of your request: expected an object.", null, null)))
+      return refused(invalid("We could not parse the JSON body of your request: expected an object.", null, null))
     }
-    return dialect === undefined ? embed(body, seed) : converse(dialect, body, seed)
+    return dialect === undefined ? embed(body, seed, voice) : converse(dialect, beside, body, seed, voice)
   }
   const model = /\/models(?:\/([^/]+))?$/.exec(path)
   if (model === null) {
-    return plain(refuse(invalid(`Invalid URL (${request.method} ${path})`, null, "unknown_url", 404)))
+    return refused(invalid(`Invalid URL (${request.method} ${path})`, null, "unknown_url", 404))
   }
   if (request.method !== "GET") return notAllowed()
   if (model[1] === undefined) return plain(json(200, pretty({ object: "list", data: models.map(modelObject) })))
   // Unlike decodeURIComponent this leaves a broken escape as it is.
   const id = new URLSearchParams(`id=${model[1].replaceAll("+", "%2B")}`).get("id") ?? ""
   const read = readDirectives(id, "")
-  return plain("where" in read ? unreadable(read, id) : json(200, pretty(modelObject(id))))
+  return "where" in read ? refused(unreadable(read, id)) : plain(json(200, pretty(modelObject(id))))
 }
 
 /** The pieces of a body as network chunks: of so many events, or cut at so many bytes. */
@@ -266,8 +303,9 @@ const stepsOf = (pieces: ReadonlyArray<string>, directives: Directives): Readonl
  * Makes a deterministic imitation of a provider, for demonstrations, tests and documentation. It needs no network and
  * no key, and asks for neither.
  *
- * It answers `POST …/chat/completions`, streamed and not, in the bytes of OpenAI's API; `POST …/embeddings`;
- * `GET …/models` and `GET …/models/{id}`. Anything else is a 404 in OpenAI's error shape.
+ * It answers `POST …/chat/completions` in the bytes of OpenAI's API and `POST …/messages` in those of Anthropic's,
+ * streamed and not; `POST …/messages/count_tokens`; `POST …/embeddings`; `GET …/models` and `GET …/models/{id}`. Anything
+ * else is a 404 in OpenAI's error shape.
  *
  * **Deterministic.** The same seed and conversation give the same bytes. Ids, `created` (a second of the year 2026) and
  * every random word come from a hash of the seed and the messages (with the request's own `seed`), never from the
@@ -287,7 +325,7 @@ const stepsOf = (pieces: ReadonlyArray<string>, directives: Directives): Readonl
  * | `words=N` | says N words, some of letters with several bytes |
  * | `reasoning`, `reasoning=reasoning` | thinks first, in `reasoning_content` or in `reasoning` |
  * | `refusal` | refuses, in `refusal` |
- * | `finish=stop\|length\|tool_calls\|content_filter` | the finish reason, whatever was said |
+ * | `finish=stop\|length\|tool_calls\|content_filter` | the finish reason, whatever was said; every protocol has its own words for it |
  * | `tool=NAME` | calls this tool, declared or not, also by what its name ends in; several of them are called at once |
  * | `parallel=N` | calls each tool N times at once |
  * | `rounds=N` | calls tools in N rounds before it answers (1) |
@@ -298,6 +336,7 @@ const stepsOf = (pieces: ReadonlyArray<string>, directives: Directives): Readonl
  * | `usage=every-chunk` | running totals on every chunk |
  * | `usage=none` | no usage, asked for or not, in JSON neither |
  * | `input=N`, `output=N`, `cached=N` | these counts; `cached` may be more than the input |
+ * | `cache-write=N`, `cache-write-1h=N` | of the input, what was written to a cache for five minutes, and for an hour |
  * | `wait=TIME` | silence before the head; a time is `20ms`, `1.5s`, `2m` or milliseconds |
  * | `first=TIME` | silence between the head and the first chunk |
  * | `delay=TIME` | silence between chunks |
@@ -306,7 +345,7 @@ const stepsOf = (pieces: ReadonlyArray<string>, directives: Directives): Readonl
  * | `bytes=N` | network chunks of N bytes, wherever that cuts |
  * | `crlf`, `comments`, `obfuscation` | lines end in CRLF; a comment before every event; OpenAI's padding field |
  * | `as=sse\|json` | this transport, whatever `stream` says |
- * | `no-done` | the stream ends without `[DONE]` |
+ * | `no-done` | the stream ends without `[DONE]`, `message_stop` |
  * | `429`, `500`, …, `status=N` | an error of this status; 429 carries `retry-after: 1` |
  * | `retry-after=SECONDS` | the header of such an error |
  * | `quota` | 429 with `insufficient_quota` and without `retry-after` |
@@ -342,20 +381,15 @@ export const simulated = (options: { readonly seed?: number; readonly provider?:
   const { provider = "simulated", seed = 0 } = options
   return Effect.fnUntraced(
     function* (request) {
-      const { directives, reply } = plan(request, seed)
+      const id = makeRandom(seed, request.method, pathOf(request), request.body?.toString("latin1") ?? "").id(32)
+      const { directives, reply, voice } = plan(request, seed, `req_${id.toLowerCase()}`)
       if (directives.refused) {
         const detail = `connect ECONNREFUSED ${request.origin}`
         return yield* new UpstreamError({ provider, reason: new Unreachable({ detail }) })
       }
       if (directives.wait !== undefined) yield* Effect.sleep(directives.wait)
       if (directives.hang) return yield* Effect.never
-      const id = makeRandom(seed, request.method, pathOf(request), request.body?.toString("latin1") ?? "").id(32)
-      const headers: HeaderMap = {
-        ...reply.headers,
-        "openai-version": "2020-10-01",
-        "openai-processing-ms": "1",
-        "x-request-id": `req_${id.toLowerCase()}`
-      }
+      const headers: HeaderMap = { ...reply.headers, ...voice.headers(voice.requestId) }
       return yield* playback(provider, { status: reply.status, headers }, stepsOf(reply.pieces, directives))
     },
     (exchange, request) => orGivenUp(exchange, request.giveUp)

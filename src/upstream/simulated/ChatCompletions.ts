@@ -9,7 +9,15 @@ import {
   tokens,
   type ToolResult
 } from "./Conversation.ts"
-import { errorObject, type Failure, invalid, type JsonObject, pretty, type SimulatedDialect } from "./Dialect.ts"
+import {
+  errorObject,
+  type Failure,
+  invalid,
+  type JsonObject,
+  openAi,
+  pretty,
+  type SimulatedDialect
+} from "./Dialect.ts"
 import type { Directives } from "./Directives.ts"
 import { makeRandom } from "./Random.ts"
 
@@ -97,11 +105,15 @@ const read = (body: JsonObject): Conversation | Failure => {
   }
 }
 
-const usageObject = ({ cached, input, output, reasoning }: Tokens) => ({
+const usageObject = ({ cached, input, output, reasoning, written, writtenLong }: Tokens) => ({
   prompt_tokens: input,
   completion_tokens: output,
   total_tokens: input + output,
-  prompt_tokens_details: { cached_tokens: cached, audio_tokens: 0 },
+  prompt_tokens_details: {
+    cached_tokens: cached,
+    ...(written + writtenLong > 0 ? { cache_write_tokens: written + writtenLong } : {}),
+    audio_tokens: 0
+  },
   completion_tokens_details: {
     reasoning_tokens: reasoning,
     audio_tokens: 0,
@@ -254,11 +266,11 @@ const whole = (answer: Answer, directives: Directives): string =>
  * @see https://platform.openai.com/docs/api-reference/chat
  */
 export const chatCompletions: SimulatedDialect = {
+  ...openAi,
   path: "/chat/completions",
   read,
   stream,
   isDone: (text) => text === done,
   whole,
-  failure: (failure) => pretty(errorObject(failure)),
   failureEvent: (failure) => event(errorObject(failure))
 }

@@ -65,10 +65,13 @@ export interface Choice {
   readonly finish: Finish
 }
 
-/** Token counts as OpenAI counts them: `cached` is within `input`, `reasoning` within `output`. */
+/** Token counts as OpenAI counts them: those of caches are within `input`, `reasoning` is within `output`. */
 export interface Tokens {
   readonly input: number
   readonly cached: number
+  /** Written to a cache that lasts five minutes, and to one that lasts an hour. */
+  readonly written: number
+  readonly writtenLong: number
   readonly output: number
   readonly reasoning: number
 }

@@ -1,3 +1,4 @@
+import type { HeaderMap } from "../Exchange.ts"
 import type { Answer, Conversation } from "./Conversation.ts"
 import type { Directives } from "./Directives.ts"
 
@@ -13,11 +14,19 @@ export interface Failure {
   readonly code: string | null
 }
 
+/** How a vendor words what is the same in all its calls. */
+export interface Manner {
+  /** The body of an error before the stream. */
+  readonly failure: (failure: Failure, requestId: string) => string
+  /** What stands in every head. */
+  readonly headers: (requestId: string) => HeaderMap
+}
+
 /**
  * How the simulated provider speaks one protocol: what a request in it asks, and how an answer looks in it. What the
  * model says is the same in all of them (`Script.ts`); a protocol is one such value in a file of its own.
  */
-export interface SimulatedDialect {
+export interface SimulatedDialect extends Manner {
   /** What the paths end in that speak it. */
   readonly path: string
   readonly read: (body: JsonObject) => Conversation | Failure
@@ -27,8 +36,8 @@ export interface SimulatedDialect {
   readonly isDone: (event: string) => boolean
   /** The body of an answer that is not streamed. */
   readonly whole: (answer: Answer, directives: Directives) => string
-  /** The body of an error before the stream. */
-  readonly failure: (failure: Failure) => string
+  /** Calls of the protocol that say nothing: what their paths end in, and their bodies. */
+  readonly beside?: ReadonlyMap<string, (conversation: Conversation, directives: Directives) => string>
   /** The event of an error within the stream. */
   readonly failureEvent: (failure: Failure) => string
 }
@@ -47,3 +56,13 @@ export const invalid = (message: string, param: string | null, code: string | nu
 
 /** OpenAI's error object. */
 export const errorObject = ({ code, message, param, type }: Failure) => ({ error: { message, type, param, code } })
+
+/** OpenAI's manner. */
+export const openAi: Manner = {
+  failure: (failure) => pretty(errorObject(failure)),
+  headers: (requestId) => ({
+    "openai-version": "2020-10-01",
+    "openai-processing-ms": "1",
+    "x-request-id": requestId
+  })
+}

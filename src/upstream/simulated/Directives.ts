@@ -29,6 +29,8 @@ export interface Directives {
   readonly input: number | undefined
   readonly output: number | undefined
   readonly cached: number | undefined
+  readonly written: number | undefined
+  readonly writtenLong: number | undefined
   readonly wait: number | undefined
   readonly first: number | undefined
   readonly delay: number | undefined
@@ -66,6 +68,8 @@ export const none: Directives = {
   input: undefined,
   output: undefined,
   cached: undefined,
+  written: undefined,
+  writtenLong: undefined,
   wait: undefined,
   first: undefined,
   delay: undefined,
@@ -112,6 +116,8 @@ type NumberKey =
   | "input"
   | "output"
   | "cached"
+  | "written"
+  | "writtenLong"
   | "events"
   | "bytes"
   | "stall"
@@ -177,6 +183,8 @@ const directives: ReadonlyMap<string, Directive> = new Map<string, Directive>([
   ["input", count("input", 0)],
   ["output", count("output", 0)],
   ["cached", count("cached", 0)],
+  ["cache-write", count("written", 0)],
+  ["cache-write-1h", count("writtenLong", 0)],
   ["wait", duration("wait")],
   ["first", duration("first")],
   ["delay", duration("delay")],

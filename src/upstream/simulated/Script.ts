@@ -144,6 +144,8 @@ export const answer = (conversation: Conversation, directives: Directives, promp
     tokens: {
       input: directives.input ?? tokens(conversation.input).length,
       cached: directives.cached ?? 0,
+      written: directives.written ?? 0,
+      writtenLong: directives.writtenLong ?? 0,
       output: directives.output ?? count(choices, () => true),
       reasoning: directives.output === 0 ? 0 : count(choices, (part) => part.type === "reasoning")
     }
