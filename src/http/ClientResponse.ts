@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http"
-import { Effect, Stream } from "effect"
-import type { Answer } from "../interception/Interception.ts"
+import { Effect, Pull } from "effect"
+import type { Answer } from "../interception/Answer.ts"
 import type { IdleTimers, Watched } from "../upstream/Upstream.ts"
 import type { Frame } from "../wire/Frame.ts"
 
@@ -26,12 +26,15 @@ export const send = (
     response.flushHeaders()
     const sink = new Sink(response, answer, timers, limits)
     timers.watch(sink)
-    return Stream.runForEachArray(answer.frames, (frames) => sink.write(frames)).pipe(
-      Effect.matchCauseEffect({
-        onSuccess: () => Effect.sync(() => response.end()),
-        // There is no whole frame left to say it with: a connection that breaks is what the client understands.
-        onFailure: () => Effect.sync(() => breakOff(response))
-      }),
+    const write = (frames: ReadonlyArray<Frame>) => sink.write(frames)
+    return Effect.forever(Effect.flatMap(answer.pull, write), { disableYield: true }).pipe(
+      Effect.catchCause((cause) =>
+        Effect.sync(() => {
+          if (Pull.isDoneCause(cause)) response.end()
+          // There is no whole frame left to say it with: a connection that breaks is what the client understands.
+          else breakOff(response)
+        })
+      ),
       Effect.ensuring(Effect.sync(() => timers.unwatch(sink)))
     )
   })
@@ -46,17 +49,17 @@ export const breakOff = (response: ServerResponse): void => {
 
 /** An answer that is there already goes out in one piece. */
 const sendWhole = (response: ServerResponse, answer: Answer, length: number): Effect.Effect<void> =>
-  Stream.runCollect(answer.frames).pipe(
-    Effect.flatMap((frames) => Effect.sync(() => writeWhole(response, answer, frames, length))),
-    Effect.catch(() => Effect.sync(() => breakOff(response)))
-  )
+  Effect.matchCauseEffect(answer.pull, {
+    onSuccess: ([body]) => Effect.sync(() => writeWhole(response, answer, body, length)),
+    onFailure: () => Effect.sync(() => breakOff(response))
+  })
 
-const writeWhole = (response: ServerResponse, answer: Answer, frames: ReadonlyArray<Frame>, length: number): void => {
+const writeWhole = (response: ServerResponse, answer: Answer, body: Frame, length: number): void => {
   response.writeHead(answer.head.status, {
     ...(answer.head.headers as { [name: string]: string | Array<string> }),
     "content-length": length
   })
-  response.end(frames.length === 1 ? frames[0]!.bytes : Buffer.concat(frames.map((frame) => frame.bytes)))
+  response.end(body.bytes)
 }
 
 /** How many times an interval is divided for looking whether something was written. */

@@ -1,9 +1,9 @@
-import { Effect, Stream } from "effect"
+import { Effect } from "effect"
 import type { GatewayError } from "../dialect/GatewayError.ts"
 import { clientError } from "../interception/Answering.ts"
 import { errorAnswer } from "../interception/ErrorAnswer.ts"
 import { uuidV7 } from "../interception/Uuid.ts"
-import type { Answer } from "../interception/Interception.ts"
+import { Answer, type FramePull, first } from "../interception/Answer.ts"
 import type { OpenedTurn, TurnRequest, Upstream } from "../upstream/Upstream.ts"
 import { Frame } from "../wire/Frame.ts"
 
@@ -25,28 +25,28 @@ export const openRelay = Effect.fnUntraced(function* (
     .open(request)
     .pipe(Effect.mapError(({ error }): NoAnswer => ({ error: clientError(error) })))
   // A redirection, too, may quote the address that was asked for.
-  if (opened.status < 300) return answerOf(opened, null, Stream.fromPull(Effect.succeed(chunks(opened))))
+  if (opened.status < 300) return answerOf(opened, null, chunks(opened))
   const { body, headers } = yield* errorAnswer(opened, limit, request.provider).pipe(
     Effect.mapError((error): NoAnswer => ({ error: clientError(error) }))
   )
-  return answerOf(opened, request.method === "HEAD" ? null : body.length, Stream.make(body), headers)
+  return answerOf(opened, request.method === "HEAD" ? null : body.length, first([body]), headers)
 })
 
 const answerOf = (
   opened: OpenedTurn,
   length: number | null,
-  frames: Answer["frames"],
+  pull: FramePull,
   headers: { readonly [name: string]: string } = {}
-): Answer => ({
-  id: uuidV7(Date.now()),
-  head: { status: opened.status, headers: { ...opened.headers, ...headers } },
-  transport: opened.transport,
-  length,
-  frames,
-  keepAlive: () => null
-})
+): Answer =>
+  new Answer({
+    id: uuidV7(Date.now()),
+    head: { status: opened.status, headers: { ...opened.headers, ...headers } },
+    transport: opened.transport,
+    length,
+    pull
+  })
 
-const chunks = (opened: OpenedTurn) =>
+const chunks = (opened: OpenedTurn): FramePull =>
   Effect.map(opened.body.pull, (all) => all.map(part) as unknown as readonly [Frame, ...Array<Frame>])
 
 const part = (chunk: Buffer): Frame => new Frame(chunk, 0, chunk.length, "part", "", 0, chunk.length, 1)

@@ -1,4 +1,4 @@
-import { Cause, Effect, Exit, Pull, Scope, Stream } from "effect"
+import { Cause, Effect, Exit, Pull, Scope } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type { AnswerWriter, TransportName, TurnReader } from "../dialect/Dialect.ts"
 import { type GatewayError, gatewayError } from "../dialect/GatewayError.ts"
@@ -35,7 +35,7 @@ export class Answering {
   private readonly timers: IdleTimers["Service"]
   private readonly namedEnd: boolean
   private readonly stages: Stage<Buffer, Frame>
-  /** The frames, pulled one network chunk at a time. */
+  /** What the client sees: the upstream's bytes through the stages, its end behind the records. */
   readonly pull: Pull.Pull<NonEmptyReadonlyArray<Frame>, UpstreamError>
   /** The outcome stood in something that was sent. */
   private outcomeSent = false
@@ -74,11 +74,6 @@ export class Answering {
       through(this.stages, (ended) => this.verdict(ended)),
       (pull) => this.settling(pull)
     )
-  }
-
-  /** What the client sees: the upstream's bytes through the stages, its end behind the records. */
-  get frames(): Stream.Stream<Frame, UpstreamError> {
-    return Stream.fromPull(Effect.succeed(this.pull))
   }
 
   get transport(): TransportName {

@@ -1,5 +1,5 @@
-import { Context, Duration, Effect, Exit, Layer, Pull, Scope, Stream } from "effect"
-import { type BadRequest, type Dialect, noSession, type RequestView, type TransportName } from "../dialect/Dialect.ts"
+import { Context, Duration, Effect, Exit, Layer, Pull, Scope } from "effect"
+import { type BadRequest, type Dialect, noSession, type RequestView } from "../dialect/Dialect.ts"
 import { dialectOf } from "../dialect/Dialects.ts"
 import { type GatewayError, gatewayError } from "../dialect/GatewayError.ts"
 import { Recorder } from "../recorder/Recorder.ts"
@@ -15,7 +15,7 @@ import {
   Upstream,
   UpstreamError
 } from "../upstream/Upstream.ts"
-import type { Frame } from "../wire/Frame.ts"
+import { Answer, first } from "./Answer.ts"
 import { Answering, clientError } from "./Answering.ts"
 import { errorAnswer } from "./ErrorAnswer.ts"
 import { type Head, type InboundRequest, type Refused, refusal } from "./InboundRequest.ts"
@@ -23,24 +23,6 @@ import { Observer } from "./Observer.ts"
 import { recordError, Settlement, type TurnProgress } from "./Settlement.ts"
 import { decode } from "./stages/Decode.ts"
 import { uuidV7 } from "./Uuid.ts"
-
-/** What a client gets. */
-export interface Answer {
-  /** The interception's id. */
-  readonly id: string
-  readonly head: Head
-  readonly transport: TransportName
-  /** How many bytes the body has, where that is known beforehand. */
-  readonly length: number | null
-  /**
-   * The frames, the terminal one behind the commit of its records. An upstream that breaks ends them in the dialect's
-   * error event; the stream itself fails only where no whole frame can be sent any more, and whoever carries it has to
-   * break its connection then.
-   */
-  readonly frames: Stream.Stream<Frame, UpstreamError>
-  /** A frame to send while the upstream is silent, between whole frames; `null` where there is none. */
-  readonly keepAlive: () => Frame | null
-}
 
 /** What the engine takes from the configuration. */
 export interface InterceptionSettings {
@@ -335,30 +317,23 @@ const headOf = (settlement: Settlement, opened: OpenedTurn, model: string | null
 const readable = (dialect: Dialect, opened: OpenedTurn): boolean =>
   dialect.name !== null || opened.transport !== "json" || /json/i.test(String(opened.headers["content-type"] ?? ""))
 
-const streamedAnswer = (id: string, head: Head, answering: Answering): Answer => ({
-  id,
-  head,
-  transport: answering.transport,
-  length: null,
-  frames: answering.frames,
-  keepAlive: () => answering.keepAlive()
-})
+const streamedAnswer = (id: string, head: Head, answering: Answering): Answer =>
+  new Answer({
+    id,
+    head,
+    transport: answering.transport,
+    pull: answering.pull,
+    keepAlive: () => answering.keepAlive()
+  })
 
 /** A JSON answer's head waits for its body, so that one that breaks off can still be answered with an error. */
 const wholeAnswer = Effect.fnUntraced(function* (id: string, head: Head, answering: Answering) {
-  const { pull } = answering
-  const first = yield* pull.pipe(Pull.catchDone(() => Effect.succeed([])))
-  const body = first[0]
-  const answer: Answer = {
-    id,
-    head,
-    transport: "json",
-    length: body?.kind === "body" ? body.length : null,
-    // A body that is too large to hold goes on in parts.
-    frames: body?.kind === "body" ? Stream.succeed(body) : Stream.concat(Stream.fromIterable(first), answering.frames),
-    keepAlive: () => null
-  }
-  return answer
+  const frames = yield* Pull.catchDone(answering.pull, () => Effect.succeed([]))
+  const body = frames[0]
+  // A body that is too large to hold goes on in parts.
+  return body?.kind === "body"
+    ? new Answer({ id, head, transport: "json", length: body.length, pull: first([body]) })
+    : new Answer({ id, head, transport: "json", pull: first(frames, answering.pull) })
 })
 
 /** Relays an answer that is an error: its status, head and body as they came, but for credentials. */
@@ -378,13 +353,11 @@ const relayError = Effect.fnUntraced(function* (
     complete: false
   })
   const { status, headers } = headOf(settlement, opened, null)
-  const answer: Answer = {
+  return new Answer({
     id: settlement.row.id,
     head: { status, headers: { ...headers, ...error.headers } },
     transport: "json",
     length: error.body.length,
-    frames: Stream.make(error.body),
-    keepAlive: () => null
-  }
-  return answer
+    pull: first([error.body])
+  })
 })
