@@ -1,9 +1,10 @@
+import { anthropicMessagesCase } from "./AnthropicMessagesCase.ts"
 import type { DialectCase, Reply } from "./DialectCase.ts"
 import { openAiChatCase } from "./OpenAiChatCase.ts"
 import { openAiResponsesCase } from "./OpenAiResponsesCase.ts"
 
 /** The dialects that conform: a new one is a row here. */
-export const dialects: ReadonlyArray<DialectCase> = [openAiChatCase, openAiResponsesCase]
+export const dialects: ReadonlyArray<DialectCase> = [openAiChatCase, openAiResponsesCase, anthropicMessagesCase]
 
 /** The transports every dialect has over HTTP. */
 export const transports = ["sse", "json"] as const
