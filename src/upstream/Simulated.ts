@@ -22,10 +22,11 @@ import { embeddings } from "./simulated/Embeddings.ts"
 import { messages } from "./simulated/Messages.ts"
 import { playback, type Step } from "./simulated/Playback.ts"
 import { makeRandom } from "./simulated/Random.ts"
+import { responses } from "./simulated/Responses.ts"
 import { answer } from "./simulated/Script.ts"
 
 /** The protocols it speaks; one value each. */
-const dialects: ReadonlyArray<SimulatedDialect> = [chatCompletions, messages]
+const dialects: ReadonlyArray<SimulatedDialect> = [chatCompletions, responses, messages]
 
 /** The models that `GET /models` lists. Any other name is served too, unless it begins with `sim-` and means nothing. */
 const models = [
@@ -133,7 +134,10 @@ const faultyEvents = (
     const at = Math.min(directives.malformed, out.length) - 1
     out = out.map((event, index) => (index === at ? malform(event) : event))
   }
-  if (directives.error !== undefined) out = [...out.slice(0, directives.error), dialect.failureEvent(inStreamFailure)]
+  if (directives.error !== undefined) {
+    const before = out.slice(0, directives.error)
+    out = [...before, dialect.failureEvent(inStreamFailure, before.length)]
+  }
   if (directives.comments) out = out.flatMap((event) => [": SIMULATED PROCESSING\n\n", event])
   return directives.crlf ? out.map((event) => event.replaceAll("\n", "\r\n")) : out
 }
@@ -185,7 +189,7 @@ const converse = (
   const said = answer(conversation, directives, prompt, seed)
   const streamed = directives.as === undefined ? conversation.stream : directives.as === "sse"
   if (!streamed) {
-    const whole = dialect.whole(said, directives)
+    const whole = dialect.whole(said, directives, body)
     return { directives, reply: json(200, directives.malformed === undefined ? whole : malform(whole)) }
   }
   const pieces = faultyEvents(dialect, dialect.stream(said, directives, body), directives)
@@ -303,8 +307,8 @@ const stepsOf = (pieces: ReadonlyArray<string>, directives: Directives): Readonl
  * Makes a deterministic imitation of a provider, for demonstrations, tests and documentation. It needs no network and
  * no key, and asks for neither.
  *
- * It answers `POST …/chat/completions` in the bytes of OpenAI's API and `POST …/messages` in those of Anthropic's,
- * streamed and not; `POST …/messages/count_tokens`; `POST …/embeddings`; `GET …/models` and `GET …/models/{id}`. Anything
+ * It answers `POST …/chat/completions` and `POST …/responses` in the bytes of OpenAI's API and `POST …/messages` in those
+ * of Anthropic's, streamed and not; `POST …/messages/count_tokens`; `POST …/embeddings`; `GET …/models` and `GET …/models/{id}`. Anything
  * else is a 404 in OpenAI's error shape.
  *
  * **Deterministic.** The same seed and conversation give the same bytes. Ids, `created` (a second of the year 2026) and
@@ -325,6 +329,7 @@ const stepsOf = (pieces: ReadonlyArray<string>, directives: Directives): Readonl
  * | `words=N` | says N words, some of letters with several bytes |
  * | `reasoning`, `reasoning=reasoning` | thinks first, in `reasoning_content` or in `reasoning` |
  * | `refusal` | refuses, in `refusal` |
+ * | `failed` | the answer ends as failed, without usage, where its protocol has that: `response.failed` |
  * | `finish=stop\|length\|tool_calls\|content_filter` | the finish reason, whatever was said; every protocol has its own words for it |
  * | `tool=NAME` | calls this tool, declared or not, also by what its name ends in; several of them are called at once |
  * | `parallel=N` | calls each tool N times at once |
@@ -345,7 +350,7 @@ const stepsOf = (pieces: ReadonlyArray<string>, directives: Directives): Readonl
  * | `bytes=N` | network chunks of N bytes, wherever that cuts |
  * | `crlf`, `comments`, `obfuscation` | lines end in CRLF; a comment before every event; OpenAI's padding field |
  * | `as=sse\|json` | this transport, whatever `stream` says |
- * | `no-done` | the stream ends without `[DONE]`, `message_stop` |
+ * | `no-done` | the stream ends without `[DONE]`, `response.completed`, `message_stop` |
  * | `429`, `500`, …, `status=N` | an error of this status; 429 carries `retry-after: 1` |
  * | `retry-after=SECONDS` | the header of such an error |
  * | `quota` | 429 with `insufficient_quota` and without `retry-after` |

@@ -35,11 +35,11 @@ export interface SimulatedDialect extends Manner {
   /** Whether an event only says that the stream is over, and so is what `no-done` leaves out. */
   readonly isDone: (event: string) => boolean
   /** The body of an answer that is not streamed. */
-  readonly whole: (answer: Answer, directives: Directives) => string
+  readonly whole: (answer: Answer, directives: Directives, request: JsonObject) => string
   /** Calls of the protocol that say nothing: what their paths end in, and their bodies. */
   readonly beside?: ReadonlyMap<string, (conversation: Conversation, directives: Directives) => string>
-  /** The event of an error within the stream. */
-  readonly failureEvent: (failure: Failure) => string
+  /** The event of an error within the stream, behind so many others. */
+  readonly failureEvent: (failure: Failure, behind: number) => string
 }
 
 /** JSON as OpenAI writes a body: indented by two, a newline behind it. */

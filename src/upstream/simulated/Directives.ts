@@ -19,6 +19,7 @@ export interface Directives {
   readonly words: number | undefined
   readonly reasoning: "reasoning_content" | "reasoning" | undefined
   readonly refusal: boolean
+  readonly failed: boolean
   readonly finish: Finish | undefined
   readonly tool: ReadonlyArray<string>
   readonly parallel: number
@@ -58,6 +59,7 @@ export const none: Directives = {
   words: undefined,
   reasoning: undefined,
   refusal: false,
+  failed: false,
   finish: undefined,
   tool: [],
   parallel: 1,
@@ -167,6 +169,7 @@ const directives: ReadonlyMap<string, Directive> = new Map<string, Directive>([
   ["words", count("words", 0)],
   ["reasoning", oneOf("reasoning", ["reasoning_content", "reasoning"], "reasoning_content")],
   ["refusal", flag({ refusal: true })],
+  ["failed", flag({ failed: true })],
   ["finish", oneOf("finish", ["stop", "length", "tool_calls", "content_filter"])],
   [
     "tool",
