@@ -3,35 +3,23 @@ export interface HeaderMap {
   readonly [name: string]: string | ReadonlyArray<string> | undefined
 }
 
-/** A sign by which a program is known. */
-type Sign = (headers: HeaderMap) => boolean
-
-const textOf = (headers: HeaderMap, name: string): string => {
-  const value = headers[name]
-  return typeof value === "string" ? value : value === undefined ? "" : value.join(", ")
+/** A sign by which a program is known: a header that is there and not empty, and reads like this where it matters. */
+interface Sign {
+  readonly header: string
+  readonly pattern: RegExp | null
 }
 
-/** A header is there and not empty. */
-const has =
-  (name: string): Sign =>
-  (headers) =>
-    headers[name] !== undefined && textOf(headers, name) !== ""
+const userAgent = "user-agent"
 
-/** A header reads like this. */
-const header =
-  (name: string, pattern: RegExp): Sign =>
-  (headers) =>
-    headers[name] !== undefined && pattern.test(textOf(headers, name))
-
-const agent = (pattern: RegExp): Sign => header("user-agent", pattern)
+const has = (name: string): Sign => ({ header: name, pattern: null })
+const header = (name: string, pattern: RegExp): Sign => ({ header: name, pattern })
+const agent = (pattern: RegExp): Sign => header(userAgent, pattern)
 
 /** The name that an app gives itself for the rankings of OpenRouter; it goes to every endpoint that is configured. */
 const title = (pattern: RegExp): Sign => header("x-title", pattern)
 
-const all =
-  (...signs: ReadonlyArray<Sign>): Sign =>
-  (headers) =>
-    signs.every((sign) => sign(headers))
+/** Signs that mean something only together. */
+const all = (...signs: ReadonlyArray<Sign>): ReadonlyArray<Sign> => signs
 
 /**
  * Who is known by what: the first row of which one sign is seen names the client. Apps stand before what they are built
@@ -39,7 +27,7 @@ const all =
  *
  * Where nothing else is said, a sign was observed (CLIENTS.md), or is what the app's own source sends.
  */
-const table: ReadonlyArray<readonly [client: string, ...signs: ReadonlyArray<Sign>]> = [
+const table: ReadonlyArray<readonly [client: string, ...signs: ReadonlyArray<Sign | ReadonlyArray<Sign>>]> = [
   [
     "claude-code",
     has("x-claude-code-session-id"),
@@ -109,13 +97,52 @@ const unknown = "unknown"
 /** Every name a client can have, `unknown` included. */
 export const clients: ReadonlyArray<string> = [...table.map(([client]) => client), unknown]
 
+const rows = table.map(([client, ...signs]) => ({
+  client,
+  signs: signs.map((sign) => ("header" in sign ? [sign] : sign))
+}))
+/** The signs apart from the user agent, by their headers. */
+const others = [
+  ...Map.groupBy(
+    rows.flatMap((row) => row.signs.flat()),
+    (sign) => sign.header
+  )
+].filter(([name]) => name !== userAgent)
+
+/** How much of a header is read. */
+const readLength = 512
+/** How many callers are remembered. What they send is theirs to choose, so the oldest are forgotten. */
+const remembered = 1024
+const known = new Map<string, string>()
+
+const textOf = (value: HeaderMap[string]): string =>
+  value === undefined ? "" : (typeof value === "string" ? value : value.join(", ")).slice(0, readLength)
+
+const shows = (headers: HeaderMap, { header, pattern }: Sign): boolean => {
+  const text = textOf(headers[header])
+  return text !== "" && (pattern === null || pattern.test(text))
+}
+
+const search = (headers: HeaderMap): string =>
+  rows.find((row) => row.signs.some((together) => together.every((sign) => shows(headers, sign))))?.client ?? unknown
+
 /**
  * The program that makes a call, by the headers it sends: a name for people to read and filter by. Anybody can send
  * any header, so nothing may be allowed or refused because of it.
  */
 export const clientOf = (headers: HeaderMap): string => {
-  for (const row of table) {
-    for (let i = 1; i < row.length; i++) if ((row[i] as Sign)(headers)) return row[0]
+  // All that the answer depends on: the signs that other headers show, of which there are few, and the user agent.
+  let key = ""
+  for (let i = 0; i < others.length; i++) {
+    const [name, signs] = others[i]!
+    if (headers[name] === undefined) continue
+    for (let j = 0; j < signs.length; j++) if (shows(headers, signs[j]!)) key += `${i}.${j} `
   }
-  return unknown
+  key += textOf(headers[userAgent])
+  const found = known.get(key)
+  if (found !== undefined) return found
+  const client = search(headers)
+  if (known.size >= remembered) known.delete(known.keys().next().value!)
+  known.set(key, client)
+  return client
 }
