@@ -3,8 +3,13 @@ import type { DialectName } from "../dialect/Dialect.ts"
 /** What a path behind a provider's name, or of the unified routes, asks for. */
 export type Target =
   | { readonly _tag: "Intercepted"; readonly dialect: DialectName }
-  /** Passed through. Inference among it is recorded. */
-  | { readonly _tag: "PassedThrough"; readonly methods: ReadonlyArray<string>; readonly inference: boolean }
+  /** Passed through. Inference among it is recorded; with `byModel` the body's model may pick the provider. */
+  | {
+      readonly _tag: "PassedThrough"
+      readonly methods: ReadonlyArray<string>
+      readonly inference: boolean
+      readonly byModel: DialectName | null
+    }
   | { readonly _tag: "Unknown" }
 
 const intercepted: ReadonlyMap<string, DialectName> = new Map([
@@ -13,10 +18,15 @@ const intercepted: ReadonlyMap<string, DialectName> = new Map([
   ["messages", "anthropic-messages"]
 ])
 
+/** The unified paths that are intercepted. */
+export const interceptedPaths: ReadonlyArray<string> = [...intercepted.keys()].map((name) => `/v1/${name}`)
+
 interface Rule {
   readonly path: RegExp
   readonly methods: ReadonlyArray<string>
   readonly inference?: boolean
+  /** The protocol of a call whose body names a model. */
+  readonly byModel?: DialectName
 }
 
 const read = ["GET", "HEAD"]
@@ -31,11 +41,11 @@ const passedThrough: ReadonlyArray<Rule> = [
   { path: /^images\/(generations|edits|variations)$/, methods: ["POST"], inference: true },
   { path: /^audio\/(speech|transcriptions|translations)$/, methods: ["POST"], inference: true },
   { path: /^responses\/compact$/, methods: ["POST"], inference: true },
-  { path: /^responses\/input_tokens$/, methods: ["POST"] },
+  { path: /^responses\/input_tokens$/, methods: ["POST"], byModel: "openai-responses" },
   { path: /^responses\/[^/]+(\/(cancel|input_items))?$/, methods: any },
   { path: /^chat\/completions\/[^/]+(\/messages)?$/, methods: any },
   { path: /^conversations(\/.+)?$/, methods: any },
-  { path: /^messages\/count_tokens$/, methods: ["POST"] },
+  { path: /^messages\/count_tokens$/, methods: ["POST"], byModel: "anthropic-messages" },
   { path: /^messages\/batches(\/.+)?$/, methods: any },
   { path: /^(files|uploads|batches|vector_stores)(\/.+)?$/, methods: any }
 ]
@@ -61,5 +71,16 @@ export const targetOf = (path: string): Target => {
   const rule = passedThrough.find((one) => one.path.test(name))
   return rule === undefined
     ? { _tag: "Unknown" }
-    : { _tag: "PassedThrough", methods: rule.methods, inference: rule.inference === true }
+    : {
+        _tag: "PassedThrough",
+        methods: rule.methods,
+        inference: rule.inference === true,
+        byModel: rule.byModel ?? null
+      }
+}
+
+/** The dialect whose clients call a path, in either address form, or anything below it; `null` where others may. */
+export const dialectOfPath = (path: string): DialectName | null => {
+  const name = /^(?:\/[^/]+)?(?:\/v1)?\/(chat\/completions|responses|messages)(?:\/|$)/.exec(path)?.[1]
+  return name === undefined ? null : intercepted.get(name)!
 }

@@ -1,7 +1,9 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { type GatewayError, gatewayError } from "../dialect/GatewayError.ts"
-import { errorBody } from "../dialect/openai-chat/Writer.ts"
+import { dialectOf } from "../dialect/Dialects.ts"
 import type { Refused } from "../interception/InboundRequest.ts"
+import { isAnthropicCaller } from "./Models.ts"
+import { dialectOfPath } from "./Paths.ts"
 
 /** A path and its query, as the client wrote them. */
 export interface Address {
@@ -31,8 +33,15 @@ export const sendRefusal = (
   })
 }
 
+/** The dialect of a caller: that of the path, or else of the headers. */
+const dialectOfCaller = ({ headers, url }: IncomingMessage) =>
+  dialectOf(
+    dialectOfPath(addressOf(url ?? "/").path) ?? (isAnthropicCaller(headers) ? "anthropic-messages" : "openai-chat")
+  )
+
 /**
- * Answers a call that no dialect owns, in the form most clients read.
+ * Answers a call that is no interception with an error in the form of its caller's dialect; where there is none, in the
+ * one most clients read.
  *
  * @param id stands in the head as the request's id
  */
@@ -42,8 +51,9 @@ export const sendError = (
   id: string,
   headers: { readonly [name: string]: string } = {}
 ): void => {
-  sendJson(response, error.status, errorBody(error), {
-    "x-request-id": id,
+  const dialect = dialectOfCaller(response.req)
+  sendJson(response, error.status, dialect.errorBody(error, id), {
+    [dialect.requestIdHeader]: id,
     ...(error.retryAfter === null ? {} : { "retry-after": String(error.retryAfter) }),
     ...headers
   })

@@ -4,6 +4,8 @@ import { Cause, Duration, Effect, Exit } from "effect"
 import { HttpRouter, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { Actors } from "../access/Actors.ts"
 import { Settings } from "../config/Settings.ts"
+import type { DialectName } from "../dialect/Dialect.ts"
+import { dialectOf } from "../dialect/Dialects.ts"
 import { type GatewayError, gatewayError } from "../dialect/GatewayError.ts"
 import type { InboundRequest } from "../interception/InboundRequest.ts"
 import { Interception } from "../interception/Interception.ts"
@@ -14,7 +16,8 @@ import { type Admit, adminRule, admission } from "./Admission.ts"
 import { readBody } from "./ClientRequest.ts"
 import { breakOff, send } from "./ClientResponse.ts"
 import { Lifecycle } from "./Lifecycle.ts"
-import { targetOf } from "./Paths.ts"
+import { anthropicModels, isAnthropicCaller, openAiModels } from "./Models.ts"
+import { interceptedPaths, targetOf } from "./Paths.ts"
 import { openRelay } from "./Relay.ts"
 import { addressOf, internalError, methodNotAllowed, sendError, sendRefusal, shuttingDown } from "./Requests.ts"
 
@@ -43,6 +46,11 @@ interface Call {
   readonly path: string
   readonly query: string
 }
+
+/** Who is asked with which body, or why nobody is. */
+type Picked =
+  | { readonly provider: string; readonly body: Buffer | null }
+  | { readonly error: GatewayError; readonly provider?: never }
 
 /**
  * The routes that models are called on, in both address forms (DESIGN §5): one below each provider's name, and the
@@ -148,13 +156,21 @@ const makeHandler = Effect.gen(function* () {
       sendRefusal(call.response, refused, { allow: "POST" })
     )
 
-  /** A call that is passed through and leaves no record: nothing is inferred. */
+  /**
+   * A call that is passed through and leaves no record: nothing is inferred.
+   *
+   * @param byModel the dialect of a call whose model picks the provider where the path names none
+   */
   const relay = Effect.fnUntraced(
-    function* (call: Call, provider: string) {
+    function* (call: Call, byModel: DialectName | null) {
       const method = call.incoming.method!
-      const body = isRead(call.incoming)
+      const sent = isRead(call.incoming)
         ? null
         : yield* readBody(call.incoming, call.response, config.limits.body_bytes)
+      const picked: Picked =
+        call.provider === null ? pickProvider(call, sent, byModel) : { provider: call.provider, body: sent }
+      if (picked.provider === undefined) return yield* Effect.fail(picked)
+      const { body, provider } = picked
       const answer = yield* openRelay(upstream, config.limits.event_bytes, {
         provider,
         method,
@@ -168,6 +184,19 @@ const makeHandler = Effect.gen(function* () {
     },
     (effect, call) => Effect.catch(effect, ({ error }) => refused(call, error))
   )
+
+  /** The provider of a call that only its model can tell, and the body as that knows the model. */
+  const pickProvider = (call: Call, sent: Buffer | null, dialect: DialectName | null): Picked => {
+    const { edit, view } = dialectOf(null)
+    const asked = sent === null || dialect === null ? null : view(sent)
+    if (sent === null || asked === null || asked._tag === "BadRequest" || asked.model === "") {
+      return { error: namesNoProvider(call, upstream) }
+    }
+    const found = upstream.forModel(asked.model, dialect)
+    if ("_tag" in found) return { error: gatewayError(404, found.code, found.message) }
+    const { model, provider } = found
+    return { provider: provider.name, body: model === null || model === asked.model ? sent : edit.model(sent, model) }
+  }
 
   const route = (call: Call) => {
     const target = targetOf(call.path)
@@ -187,7 +216,8 @@ const makeHandler = Effect.gen(function* () {
           return refused(call, methodNotAllowed(call.incoming, target.methods), target.methods.join(", "))
         }
         if (target.inference) return intercept(call, null)
-        return call.provider === null ? refused(call, namesNoProvider(call, upstream)) : relay(call, call.provider)
+        if (call.provider === null && target.byModel === null) return refused(call, namesNoProvider(call, upstream))
+        return relay(call, target.byModel)
       case "Unknown":
         return refused(call, unknownRoute(call.incoming.method!, addressOf(call.incoming.url!).path))
     }
@@ -263,7 +293,7 @@ const unknownRoute = (method: string, path: string): GatewayError =>
   gatewayError(
     404,
     "unknown_route",
-    `There is no route ${method} ${path}. Sluice serves /v1/chat/completions and /v1/models, and passes through models, embeddings, files, responses, conversations and count_tokens below /<provider>/v1.`
+    `There is no route ${method} ${path}. Sluice serves ${interceptedPaths.join(", ")} and /v1/models, and passes through models, embeddings, files, responses, conversations and count_tokens below /<provider>/v1.`
   )
 
 const namesNoProvider = (call: Call, upstream: Upstream["Service"]): GatewayError =>
@@ -274,10 +304,7 @@ const namesNoProvider = (call: Call, upstream: Upstream["Service"]): GatewayErro
   )
 
 const listModels = (call: Call, models: Upstream["Service"]["models"]): void => {
-  const body = JSON.stringify({
-    object: "list",
-    data: models.map(({ id, provider }) => ({ id, object: "model", created: 0, owned_by: provider }))
-  })
+  const body = isAnthropicCaller(call.incoming.headers) ? anthropicModels(models, call.query) : openAiModels(models)
   call.response.writeHead(200, { "content-type": "application/json", "content-length": Buffer.byteLength(body) })
   call.response.end(call.incoming.method === "HEAD" ? undefined : body)
 }
