@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { fromChat, latest } from "../../src/dialect/Usage.ts"
+import { fromChat, fromResponses, latest } from "../../src/dialect/Usage.ts"
 
 describe("later usage over earlier", () => {
   it("keeps the latest value of each field that is not null, at every depth, and adds nothing", () => {
@@ -49,5 +49,37 @@ describe("the usage of Chat Completions", () => {
     const usage = fromChat(raw)
     expect(usage).toMatchObject({ input: null, output: null, cacheRead: null, other: { server_seconds: 2 } })
     expect(JSON.parse(usage.raw)).toMatchObject({ prompt_tokens: "3", server_seconds: 2.7 })
+  })
+})
+
+describe("the usage of Responses", () => {
+  it("counts no token twice, names the counts it does not know, and keeps what the provider said", () => {
+    const given = {
+      input_tokens: 100,
+      input_tokens_details: { cached_tokens: 60, cache_write_tokens: 10, audio_tokens: 5, text_tokens: 0 },
+      output_tokens: 20,
+      output_tokens_details: { reasoning_tokens: 15 },
+      total_tokens: 120,
+      tool_calls: 2
+    }
+    const usage = fromResponses(given)
+    expect(usage).toMatchObject({ input: 30, cacheRead: 60, cacheWrite: 10, output: 20, reasoning: 15 })
+    expect(usage.other).toEqual({ "input_tokens_details.audio_tokens": 5, tool_calls: 2 })
+    expect(JSON.parse(usage.raw)).toEqual(given)
+  })
+
+  it("is never negative", () => {
+    const usage = fromResponses({ input_tokens: 5, input_tokens_details: { cached_tokens: 9 }, output_tokens: -1 })
+    expect(usage).toMatchObject({ input: 0, cacheRead: 9, output: 0, other: { input_clamped: 4 } })
+  })
+
+  it("is not known where it is not said", () => {
+    expect(fromResponses({ input_tokens: null, output_tokens: "7" })).toMatchObject({
+      input: null,
+      cacheRead: null,
+      cacheWrite: null,
+      output: null,
+      reasoning: null
+    })
   })
 })

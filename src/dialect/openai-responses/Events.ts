@@ -26,11 +26,13 @@ export const nameOf = (frame: Frame): string => {
 }
 
 const typeOf = (frame: Frame): string => {
-  const { source, dataStart, dataEnd } = frame
-  const head = source.toString("latin1", dataStart, Math.min(dataEnd, dataStart + headLength))
-  if (head.startsWith(typeFirst)) {
-    const end = head.indexOf('"', typeFirst.length)
-    if (end !== -1) return head.slice(typeFirst.length, end)
+  const { dataEnd, dataStart, source } = frame
+  // Where the frame's cutter had no text at hand, the beginning of the data is enough of it.
+  const text = frame.text ?? source.toString("latin1", dataStart, Math.min(dataEnd, dataStart + headLength))
+  const start = frame.text === null ? 0 : dataStart
+  if (text.startsWith(typeFirst, start)) {
+    const end = text.indexOf('"', start + typeFirst.length)
+    if (end !== -1 && end - start < headLength) return text.slice(start + typeFirst.length, end)
   }
   const data = frame.dataBytes
   const span = locate(data, ["type"])
