@@ -152,6 +152,9 @@ describe("the sessions of the management API", () => {
         assert.strictEqual(last, name(4999))
         assert.deepStrictEqual(new Set(depths), new Set([limit === "" ? 200 : 500]))
       }
+      const client = yield* HttpApiClient.make(Api)
+      const detail = yield* client.session({ params: { id: "s1" }, query: { limit: 500 } })
+      assert.strictEqual(detail.next, name(499))
     }).pipe(Effect.provide(served))
   )
 
