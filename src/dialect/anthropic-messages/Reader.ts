@@ -1,5 +1,5 @@
 import type { Frame } from "../../wire/Frame.ts"
-import { locateAll } from "../../wire/JsonSpan.ts"
+import { locate } from "../../wire/JsonSpan.ts"
 import { Shape } from "../../wire/Shape.ts"
 import type { SeenThought, SeenToolCall, TurnOutcome, TurnReader, TurnSummary } from "../Dialect.ts"
 import { isObject, type JsonObject } from "../Json.ts"
@@ -70,7 +70,8 @@ export class MessagesReader implements TurnReader {
     const text = frame.text ?? this.textOf(frame.source)
     const end = insideEnd(text, frame.dataEnd)
     if (end === -1) return false
-    for (const shape of this.quiet) if (shape.matches(text, frame.dataStart, end)) return true
+    const { quiet } = this
+    for (let i = 0; i < quiet.length; i++) if (quiet[i]!.matches(text, frame.dataStart, end)) return true
     return false
   }
 
@@ -172,7 +173,7 @@ export class MessagesReader implements TurnReader {
   private learn(frame: Frame, event: JsonObject): void {
     if (this.quiet.length >= mostShapes) return
     const shape = quietShape(frame, event)
-    if (shape !== null) this.quiet.push(shape)
+    if (shape !== null) this.quiet.unshift(shape)
   }
 
   private fail(error: unknown): void {
@@ -240,38 +241,36 @@ const insideEnd = (text: string, end: number): number => {
   return at
 }
 
-/** The shape of an event in which there is nothing to see; `null` where there is, or may be. */
+/**
+ * The shape of an event in which there is nothing to see; `null` where there is, or may be. The index of a delta is not
+ * looked at, which costs half: only how long it is counts.
+ */
 const quietShape = (frame: Frame, event: JsonObject): Shape | null => {
-  if (frame.kind !== "event" || frame.lines !== 1) return null
+  if (frame.kind !== "event" || frame.lines !== 1 || !hasOnly(event, ["type", "index", "delta"])) return null
   const { delta } = event
-  const paths: Array<ReadonlyArray<string>> = [["index"]]
+  let path = ["index"]
   if (isObject(delta)) {
     const member = unreadDeltas[String(delta.type)]
     if (member === undefined || typeof delta[member] !== "string" || !hasOnly(delta, ["type", member])) return null
-    paths.push(["delta", member])
+    path = ["delta", member]
   }
-  if (!hasOnly(event, ["type", "index", "delta"])) return null
   const data = frame.source.subarray(frame.dataStart, frame.dataEnd)
-  const spans = locateAll(data, paths).filter((span) => span !== null)
-  spans.sort((a, b) => a.start - b.start)
+  const span = locate(data, path)
   const text = data.toString("latin1")
   const end = insideEnd(text, text.length)
-  return end === -1 ? null : Shape.of(text.slice(0, end), spans)
+  return span === null || end === -1 ? null : Shape.of(text.slice(0, end), [span])
 }
 
-/** A quiet event as Anthropic writes it: `value` is the last that may differ. */
-const usual = (inside: string, ...values: ReadonlyArray<string>): Shape => {
-  let from = 0
-  const spans = values.map((value) => {
-    const start = inside.indexOf(value, from)
-    from = start + value.length
-    return { start, end: from }
-  })
-  return Shape.of(inside, spans)!
-}
+/** The shape of a quiet event as Anthropic writes it, all but its closing brace. */
+const usual = (before: string, value: string, behind: string): Shape =>
+  Shape.of(before + value + behind, [{ start: before.length, end: before.length + value.length }])!
+
+const usualDelta = (index: number, type: string, member: string): Shape =>
+  usual(`{"type":"content_block_delta","index":${index},"delta":{"type":"${type}","${member}":`, '"…"', "}")
 
 const usualShapes: ReadonlyArray<Shape> = [
-  usual('{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"…"}', "0", '"…"'),
-  usual('{"type":"content_block_stop","index":0', "0"),
-  usual('{"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"…"}', "0", '"…"')
+  usualDelta(0, "text_delta", "text"),
+  usual('{"type":"content_block_stop","index":', "0", ""),
+  usualDelta(10, "text_delta", "text"),
+  usualDelta(0, "signature_delta", "signature")
 ]
