@@ -133,11 +133,13 @@ export interface Dialect {
   /**
    * A writer for the client's side of an interception. `model` is the string every frame carries, where Sluice changed
    * the request's; `null` leaves the upstream's. `usageAdded` says that Sluice asked for usage and the client did not.
+   * `headers` are the client's, by lower-case name: what fills silence may depend on who reads it.
    */
   readonly answer: (options: {
     readonly asked: RequestView
     readonly model: string | null
     readonly usageAdded: boolean
+    readonly headers?: { readonly [name: string]: string | ReadonlyArray<string> | undefined }
   }) => AnswerWriter
   /** The body of an error answer in this protocol. */
   readonly errorBody: (error: GatewayError, requestId: string) => string

@@ -246,7 +246,7 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
         dialect.terminalEvents
       ),
       reader: dialect.turn({ asked }),
-      writer: dialect.answer({ asked, model: renamed ? asked.model : null, usageAdded }),
+      writer: dialect.answer({ asked, model: renamed ? asked.model : null, usageAdded, headers: request.headers }),
       timers,
       namedEnd: dialect.terminalEvents.size > 0
     })

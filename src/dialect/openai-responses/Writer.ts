@@ -1,19 +1,24 @@
-import { type Frame, sse, whole } from "../../wire/Frame.ts"
+import { comment, type Frame, sse, whole } from "../../wire/Frame.ts"
 import { type JsonPath, locate, replace } from "../../wire/JsonSpan.ts"
-import type { AnswerWriter, TransportName } from "../Dialect.ts"
+import type { AnswerWriter, Dialect, TransportName } from "../Dialect.ts"
 import { type GatewayError, openAiErrorType } from "../GatewayError.ts"
 import { isAboutResponse, nameOf, terminals } from "./Events.ts"
 
 /** Writes Responses to the client. */
 export class ResponsesWriter implements AnswerWriter {
   private readonly model: string | null
+  /** Whether the client is an SDK of OpenAI's. */
+  private readonly isSdk: boolean
+  /** Whether an event about the response was shown. */
+  private begun = false
   /** The last event shown that counts in the sequence, until its number is asked for. */
   private last: Frame | null = null
   /** The highest number known to have been shown. */
   private sequence = -1
 
-  constructor(options: { readonly model: string | null }) {
+  constructor(options: Pick<Parameters<Dialect["answer"]>[0], "model" | "headers">) {
     this.model = options.model === null ? null : JSON.stringify(options.model)
+    this.isSdk = options.headers?.["x-stainless-lang"] !== undefined
   }
 
   push(frame: Frame, _turn: number, out: Array<Frame>): void {
@@ -32,16 +37,23 @@ export class ResponsesWriter implements AnswerWriter {
       out.push(shown.asTerminal())
       return
     }
-    if (name.startsWith("response.")) this.last = frame
+    if (name.startsWith("response.")) {
+      this.last = frame
+      this.begun = true
+    }
     out.push(shown)
   }
 
   finish(): void {}
 
-  /** An event that every client of Responses passes over and that still stops their idle timers, as comments do not. */
+  /**
+   * An event that every client of Responses passes over and that still stops their idle timers, as comments do not. Only
+   * the streams of OpenAI's SDKs fail on any event before `response.created`; a comment does for them by then.
+   */
   keepAlive(transport: TransportName): Frame | null {
     if (transport === "json") return null
     if (transport === "ws") return whole("message", Buffer.from('{"type":"keepalive"}'))
+    if (this.isSdk && !this.begun) return firstSilence
     const sequence_number = Math.max(0, this.lastSequence())
     return sse("keepalive", JSON.stringify({ type: "keepalive", sequence_number }))
   }
@@ -71,6 +83,8 @@ export class ResponsesWriter implements AnswerWriter {
     return changed === null ? frame : frame.withData(changed)
   }
 }
+
+const firstSilence = comment("keep-alive")
 
 const bodyModel: JsonPath = ["model"]
 const eventModel: JsonPath = ["response", "model"]

@@ -125,6 +125,14 @@ describe("what fills silence", () => {
     expect(kept(writer)).toBe(keepAlive(2))
   })
 
+  it("is a comment for OpenAI's SDKs until the response has begun: their streams take no other event before", () => {
+    const writer = new ResponsesWriter({ model: null, headers: { "x-stainless-lang": "js" } })
+    push(writer, event("codex.rate_limits"))
+    expect(kept(writer)).toBe(": keep-alive\n\n")
+    push(writer, event("response.created", { sequence_number: 0 }))
+    expect(kept(writer)).toBe(keepAlive(0))
+  })
+
   it("is 0 where the upstream counts nothing", () => {
     const writer = plain()
     push(writer, event("response.created"), event("response.x.delta", { sequence_number: "7" }))
