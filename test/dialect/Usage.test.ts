@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { fromChat, fromResponses, latest } from "../../src/dialect/Usage.ts"
+import { fromChat, fromMessages, fromResponses, latest } from "../../src/dialect/Usage.ts"
 
 describe("later usage over earlier", () => {
   it("keeps the latest value of each field that is not null, at every depth, and adds nothing", () => {
@@ -81,5 +81,36 @@ describe("the usage of Responses", () => {
       output: null,
       reasoning: null
     })
+  })
+})
+
+describe("the usage of Messages", () => {
+  it("keeps what was read from caches and written to them apart from the input", () => {
+    const usage = fromMessages({
+      input_tokens: 7,
+      cache_read_input_tokens: 1000,
+      cache_creation_input_tokens: 60,
+      cache_creation: { ephemeral_5m_input_tokens: 20, ephemeral_1h_input_tokens: 40 },
+      output_tokens: 50,
+      output_tokens_details: { thinking_tokens: 30 },
+      server_tool_use: { web_search_requests: 2, web_fetch_requests: 0 },
+      service_tier: "standard"
+    })
+    expect(usage).toMatchObject({ input: 7, cacheRead: 1000, cacheWrite: 60, output: 50, reasoning: 30 })
+    expect(usage.other).toEqual({ cache_write_5m: 20, cache_write_1h: 40, web_search_requests: 2 })
+  })
+
+  it("adds up writes to caches only where nobody else did", () => {
+    const written = { ephemeral_5m_input_tokens: 20, ephemeral_1h_input_tokens: 40 }
+    expect(fromMessages({ cache_creation: written }).cacheWrite).toBe(60)
+    expect(fromMessages({ cache_creation: { ephemeral_1h_input_tokens: 40 } }).cacheWrite).toBe(40)
+    expect(fromMessages({ cache_creation: null, cache_creation_input_tokens: 5 }).cacheWrite).toBe(5)
+  })
+
+  it("knows nothing of what was not said, and names what it does not know", () => {
+    const usage = fromMessages({ output_tokens: -3, input_tokens: null, future: { a_tokens: 2, text: "x" }, some: 1 })
+    expect(usage).toMatchObject({ input: null, cacheRead: null, cacheWrite: null, output: 0, reasoning: null })
+    expect(usage.other).toEqual({ "future.a_tokens": 2, some: 1 })
+    expect(JSON.parse(usage.raw)).toMatchObject({ output_tokens: -3 })
   })
 })
