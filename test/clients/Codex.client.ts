@@ -1,0 +1,197 @@
+import { mkdirSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { assert, beforeAll, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import type { RawStep } from "../support/UpstreamServer.ts"
+import { codex, install } from "./Client.ts"
+import { assistant, refuse, say, stream, streamed } from "./Model.ts"
+import { callsOf, type Home, makeHome, makeScene, recordsOf, type Scene, sessionsOf, statusesOf } from "./Scene.ts"
+
+const key = "sk-test-0123456789abcdefghij"
+
+let script = ""
+beforeAll(async () => {
+  script = await Effect.runPromise(install(codex))
+})
+
+/** Its settings: nothing goes out but to the gateway, by HTTP. */
+const settings = (baseUrl: string): string => `
+model = "gpt-5"
+model_provider = "gateway"
+check_for_update_on_startup = false
+chatgpt_base_url = "${baseUrl}/backend-api"
+[analytics]
+enabled = false
+[feedback]
+enabled = false
+[otel]
+exporter = "none"
+trace_exporter = "none"
+metrics_exporter = "none"
+log_user_prompt = false
+[model_providers.gateway]
+name = "gateway"
+base_url = "${baseUrl}"
+env_key = "GATEWAY_KEY"
+wire_api = "responses"
+`
+
+const settle = ({ home, cwd }: Home, config: string) =>
+  Effect.sync(() => {
+    for (const folder of [home, cwd]) rmSync(folder, { recursive: true, force: true })
+    mkdirSync(join(home, ".codex"), { recursive: true })
+    mkdirSync(cwd)
+    writeFileSync(join(home, ".codex", "config.toml"), config)
+    writeFileSync(join(cwd, "hello.txt"), "the file says ahoy\n")
+  })
+
+const exec = (home: Home, args: ReadonlyArray<string>) =>
+  home.run(
+    script,
+    // It is in a folder of its own; the sandbox that it would start commands in needs rights that tests may lack.
+    ["exec", ...args, "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"],
+    { GATEWAY_KEY: key },
+    120_000
+  )
+
+const begin = (scene: Scene) =>
+  Effect.gen(function* () {
+    const home = yield* makeHome
+    yield* settle(home, settings(`${scene.gateway.url}/openai/v1`))
+    return home
+  })
+
+describe("Codex", () => {
+  it.live("gets text, calls a tool, and goes on with the session", () =>
+    Effect.gen(function* () {
+      const scene = yield* makeScene((asked, turn) => say(asked, assistant(asked, turn)))
+      const { gateway, upstream } = scene
+      const home = yield* begin(scene)
+      const text = yield* exec(home, ["say hi"])
+      assert.strictEqual(text.stdout.trim().split("\n").at(-1), "Heard: say hi", text.output)
+      const tool = yield* exec(home, ["resume", "--last", "read hello.txt"])
+      assert.include(tool.stdout, "Heard: the file says ahoy", tool.output)
+      const resumed = yield* exec(home, ["resume", "--last", "turn three"])
+      assert.include(resumed.stdout, "Heard: turn three", resumed.output)
+      for (const result of [text, tool, resumed]) assert.strictEqual(result.code, 0, result.output)
+      assert.strictEqual(callsOf(upstream).length, 4)
+      assert.strictEqual(upstream.requests.length, 4)
+      const records = yield* recordsOf(gateway)
+      assert.strictEqual(records.length, 4)
+      const session = upstream.requests[0]!.headers["session-id"] as string
+      for (const { interception, turns, usage } of records) {
+        assert.deepInclude(interception, {
+          client: "codex",
+          sessionId: session,
+          status: "completed",
+          dialect: "openai-responses",
+          transport: "sse",
+          credentialKind: "byok"
+        })
+        assert.deepStrictEqual(
+          turns.map(({ attempts }) => attempts),
+          [1]
+        )
+        assert.deepInclude(usage[0], { input: 100, cacheRead: 20, output: 30, reasoning: 10, provenance: "provider" })
+      }
+      assert.deepStrictEqual(
+        records.map(({ prompts, toolCalls, thoughts }) => [
+          prompts[0]?.text,
+          toolCalls.map(({ name }) => name),
+          thoughts.map(({ source }) => source)
+        ]),
+        [
+          ["say hi", [], ["reasoning_summary"]],
+          ["read hello.txt", ["exec_command"], ["reasoning_summary"]],
+          [undefined, [], ["reasoning_summary"]],
+          ["turn three", [], ["reasoning_summary"]]
+        ]
+      )
+      assert.strictEqual(records[2]!.interception.parentId, records[1]!.interception.id)
+      assert.deepInclude((yield* sessionsOf(gateway))[0], { id: session, client: "codex", interceptions: 4 })
+    })
+  )
+
+  const cuts: ReadonlyArray<readonly [name: string, ending: RawStep]> = [
+    ["reset", { reset: true }],
+    ["closed", { fin: true }],
+    ["ended cleanly without its terminal event", ""]
+  ]
+  for (const [name, ending] of cuts) {
+    it.live(`asks again where the answer was ${name} in its middle`, () =>
+      Effect.gen(function* () {
+        const scene = yield* makeScene((asked, turn) => {
+          const answer = assistant(asked, turn)
+          return turn < 2 ? stream([...streamed(asked, answer).slice(0, 12), ending]) : say(asked, answer)
+        })
+        const home = yield* begin(scene)
+        const said = yield* exec(home, ["say hi"])
+        assert.strictEqual(said.stdout.trim().split("\n").at(-1), "Heard: say hi", said.output)
+        assert.include(said.stderr, "Reconnecting", said.output)
+        assert.strictEqual(scene.upstream.requests.length, 3)
+        assert.deepStrictEqual(statusesOf(yield* recordsOf(scene.gateway)), [
+          ["failed", "upstream_cut"],
+          ["failed", "upstream_cut"],
+          ["completed", undefined]
+        ])
+      })
+    )
+  }
+
+  it.live("waits as long as a 429 says before it asks again", () =>
+    Effect.gen(function* () {
+      const scene = yield* makeScene((asked, turn) =>
+        turn === 0 ? refuse(asked.dialect, 429, { "retry-after": "2" }) : say(asked, assistant(asked, turn))
+      )
+      const home = yield* begin(scene)
+      const said = yield* exec(home, ["say hi"])
+      assert.strictEqual(said.stdout.trim().split("\n").at(-1), "Heard: say hi", said.output)
+      const [refused, answered] = scene.upstream.requests
+      assert.isAbove(answered!.receivedAt - refused!.receivedAt, 1_900)
+      assert.strictEqual(scene.upstream.requests.length, 2)
+      assert.deepStrictEqual(statusesOf(yield* recordsOf(scene.gateway)), [
+        ["failed", "upstream_status"],
+        ["completed", undefined]
+      ])
+    })
+  )
+
+  it.live("asks again also where a 429 does not say when: the gateway does", () =>
+    Effect.gen(function* () {
+      const scene = yield* makeScene((asked, turn) =>
+        turn === 0 ? refuse(asked.dialect, 429) : say(asked, assistant(asked, turn))
+      )
+      const home = yield* begin(scene)
+      const said = yield* exec(home, ["say hi"])
+      assert.strictEqual(said.stdout.trim().split("\n").at(-1), "Heard: say hi", said.output)
+      assert.strictEqual(scene.upstream.requests.length, 2)
+    })
+  )
+
+  it.live("waits through silence longer than its idle timer, which each keep-alive winds up", () =>
+    Effect.gen(function* () {
+      const silent = (keepAlive: string) =>
+        Effect.gen(function* () {
+          const scene = yield* makeScene(
+            (asked, turn) => {
+              const events = streamed(asked, assistant(asked, turn))
+              return stream([...events.slice(0, 12), { wait: 6_000 }, ...events.slice(12)])
+            },
+            { limits: { keep_alive: keepAlive } }
+          )
+          const home = yield* begin(scene)
+          const provider = "model_providers.gateway"
+          const options = [`${provider}.stream_idle_timeout_ms=1500`, `${provider}.stream_max_retries=0`]
+          const said = yield* exec(home, [...options.flatMap((option) => ["-c", option]), "say hi"])
+          return { said, upstream: scene.upstream }
+        })
+      const alive = yield* silent("1 second")
+      assert.strictEqual(alive.said.stdout.trim().split("\n").at(-1), "Heard: say hi", alive.said.output)
+      assert.strictEqual(alive.upstream.requests.length, 1)
+      // Its timer does run: where keep-alives are too rare, it gives up.
+      const rare = yield* silent("1 minute")
+      assert.notStrictEqual(rare.said.code, 0, rare.said.output)
+      assert.include(rare.said.stderr, "idle timeout", rare.said.output)
+    })
+  )
+})

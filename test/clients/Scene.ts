@@ -1,0 +1,177 @@
+import { mkdirSync } from "node:fs"
+import { createServer } from "node:http"
+import type { AddressInfo, Socket } from "node:net"
+import { dirname, join } from "node:path"
+import { Effect, Schedule, type Scope } from "effect"
+import type { SluiceConfigInput } from "../../src/config/Config.ts"
+import type { InterceptionDetail } from "../../src/recorder/Records.ts"
+import { Gateway, type NotListening, temporaryDirectory } from "../support/Gateway.ts"
+import { type RawTurn, type ServedRequest, UpstreamServer } from "../support/UpstreamServer.ts"
+import { run, type RunResult } from "./Client.ts"
+import { type Asked, dialectOf, elsewhere, read } from "./Model.ts"
+
+/** What the model answers, by the request and its number among those of the model, from 0. */
+export type ModelScript = (asked: Asked, turn: number) => RawTurn
+
+/** An upstream that imitates the APIs: the script's answers, counts of tokens, and 404. */
+export const makeUpstream = (script: ModelScript) => {
+  let turns = 0
+  return UpstreamServer.make((request) => {
+    const dialect = dialectOf(request)
+    return dialect === undefined ? elsewhere(request) : script(read(dialect, request), turns++)
+  })
+}
+
+/** The calls of the model among the requests that an upstream got. */
+export const callsOf = (upstream: UpstreamServer): ReadonlyArray<ServedRequest> =>
+  upstream.requests.filter((request) => dialectOf(request) !== undefined)
+
+/** A proxy that lets nothing through: whatever does not go to the loopback ends here, and is named. */
+const trap: Effect.Effect<{ readonly url: string; readonly wanted: ReadonlyArray<string> }, never, Scope.Scope> =
+  Effect.gen(function* () {
+    const wanted: Array<string> = []
+    const sockets = new Set<Socket>()
+    const server = createServer((request, response) => {
+      wanted.push(request.url ?? "")
+      response.writeHead(403).end()
+    })
+    server.on("connection", (socket: Socket) => {
+      sockets.add(socket)
+      socket.on("error", () => {})
+    })
+    server.on("connect", (request, socket) => {
+      wanted.push(request.url ?? "")
+      socket.end("HTTP/1.1 403 Forbidden\r\n\r\n")
+    })
+    yield* Effect.acquireRelease(
+      Effect.callback<void>((resume) => {
+        server.listen(0, "127.0.0.1", () => resume(Effect.void))
+      }),
+      () =>
+        Effect.callback<void>((resume) => {
+          for (const socket of sockets) socket.destroy()
+          server.close(() => resume(Effect.void))
+        })
+    )
+    return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, wanted }
+  })
+
+/** A folder for a client to live in, and the way to start it there. */
+export interface Home {
+  /** `HOME` of the client. */
+  readonly home: string
+  /** Where it is started. */
+  readonly cwd: string
+  /** Hosts that it tried to reach beyond the loopback. */
+  readonly strangers: ReadonlyArray<string>
+  /** Runs a script on this Node with an environment of `PATH`, `HOME`, the trap as proxy, and what is given. */
+  readonly run: (
+    script: string,
+    args: ReadonlyArray<string>,
+    env: { readonly [name: string]: string },
+    timeout?: number
+  ) => Effect.Effect<RunResult>
+}
+
+export const makeHome: Effect.Effect<Home, never, Scope.Scope> = Effect.gen(function* () {
+  const folder = yield* temporaryDirectory
+  const { url, wanted } = yield* trap
+  const home = join(folder, "home")
+  const cwd = join(folder, "project")
+  for (const path of [home, cwd]) mkdirSync(path)
+  const searchPath = [dirname(process.execPath), "/usr/local/bin", "/usr/bin", "/bin"].join(":")
+  return {
+    home,
+    cwd,
+    strangers: wanted,
+    run: (script, args, env, timeout = 60_000) =>
+      run({
+        command: process.execPath,
+        args: [script, ...args],
+        cwd,
+        env: {
+          PATH: searchPath,
+          HOME: home,
+          HTTP_PROXY: url,
+          HTTPS_PROXY: url,
+          NO_PROXY: "127.0.0.1",
+          DO_NOT_TRACK: "1",
+          ...env
+        },
+        timeout
+      }).pipe(Effect.scoped)
+  }
+})
+
+type Detail = typeof InterceptionDetail.Encoded
+
+const fetchJson = <A>(url: string) =>
+  Effect.promise(async () => (await fetch(url, { headers: { connection: "close" } })).json() as Promise<A>)
+
+/** What a gateway has recorded, the oldest first, once nothing runs any more. */
+export const recordsOf = (gateway: Gateway): Effect.Effect<ReadonlyArray<Detail>> =>
+  fetchJson<{ readonly interceptions: ReadonlyArray<Detail["interception"]> }>(
+    `${gateway.url}/api/interceptions?limit=500`
+  ).pipe(
+    Effect.repeat({
+      schedule: Schedule.spaced("50 millis"),
+      times: 200,
+      until: ({ interceptions }) => interceptions.every(({ status }) => status !== null)
+    }),
+    Effect.flatMap(({ interceptions }) =>
+      Effect.forEach(interceptions.toReversed(), ({ id }) =>
+        fetchJson<Detail>(`${gateway.url}/api/interceptions/${id}`)
+      )
+    )
+  )
+
+/** How the calls of the model ended: the status of each, and the code of its error. */
+export const statusesOf = (records: ReadonlyArray<Detail>) =>
+  records
+    .filter(({ interception }) => interception.dialect !== null)
+    .map(({ interception }) => [interception.status, interception.error?.code])
+
+/** A session as the management API lists it. */
+export interface ListedSession {
+  readonly id: string
+  readonly client: string
+  readonly interceptions: number
+}
+
+/** The sessions that a gateway shows. */
+export const sessionsOf = (gateway: Gateway): Effect.Effect<ReadonlyArray<ListedSession>> =>
+  Effect.map(
+    fetchJson<{ readonly sessions: ReadonlyArray<ListedSession> }>(`${gateway.url}/api/sessions`),
+    ({ sessions }) => sessions
+  )
+
+/** A gateway in front of a scripted upstream, which stands there as `openai` and as `anthropic`. */
+export interface Scene {
+  readonly gateway: Gateway
+  readonly upstream: UpstreamServer
+}
+
+/**
+ * Starts both. The clients bring their own keys, and the gateway does not retry.
+ *
+ * @param more added to the gateway's config
+ */
+export const makeScene = (
+  script: ModelScript,
+  more: Partial<SluiceConfigInput> = {}
+): Effect.Effect<Scene, NotListening, Scope.Scope> =>
+  Effect.gen(function* () {
+    const upstream = yield* makeUpstream(script)
+    const gateway = yield* Gateway.start({
+      config: {
+        providers: {
+          openai: { type: "openai", base_url: `${upstream.url}/v1` },
+          anthropic: { type: "anthropic", base_url: upstream.url },
+          compatible: { type: "openai-compatible", base_url: `${upstream.url}/v1` }
+        },
+        retries: { times: 0 },
+        ...more
+      }
+    })
+    return { gateway, upstream }
+  })
