@@ -115,7 +115,9 @@ describe.each(dialects)("a client of $name that does not read", (dialect) => {
       yield* eventually("the end", () => client.ended)
       const text = Buffer.concat(client.chunks).toString("latin1")
       assert.isAbove(client.size, total)
-      assert.include(text.slice(-200), events.end)
+      const last = Buffer.from(events.end).toString("latin1")
+      // A chunked body's own end stands behind it.
+      assert.include(text.slice(-last.length - 100), last)
       const whole = text.split("x".repeat(16 * 1024)).length - 1
       assert.strictEqual(whole, Math.ceil(total / event.length))
       assert.strictEqual(ledger.settled().turn.status, "completed")
