@@ -7,9 +7,16 @@ const deepest = 64
 const canonical = (value: unknown, depth: number): string => {
   if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null"
   if (depth === deepest) return "…"
-  if (Array.isArray(value)) return `[${value.map((item) => canonical(item, depth + 1)).join()}]`
-  const members = Object.entries(value).sort(([left], [right]) => (left < right ? -1 : 1))
-  return `{${members.map(([name, item]) => `${JSON.stringify(name)}:${canonical(item, depth + 1)}`).join()}}`
+  let text = ""
+  if (Array.isArray(value)) {
+    for (const item of value) text += `${canonical(item, depth + 1)},`
+    return `[${text}]`
+  }
+  const members = value as { readonly [name: string]: unknown }
+  for (const name of Object.keys(members).sort()) {
+    text += `${JSON.stringify(name)}:${canonical(members[name], depth + 1)},`
+  }
+  return `{${text}}`
 }
 
 const parsed = (text: string): unknown => {

@@ -29,8 +29,8 @@ export interface FoundToolCall {
 /** Finds recorded tool calls, the newest first; not all of them where there are many. */
 export type FindToolCalls = (question: ToolCallQuestion) => Effect.Effect<ReadonlyArray<FoundToolCall>, Error>
 
-/** How many call ids are remembered, the newest. */
-const rememberedIds = 10_000
+/** How many call ids are remembered at least, the newest; at most they are twice as many. */
+const rememberedIds = 5_000
 /** How many calls of one id are: what counts anew in every conversation comes up in many. */
 const rememberedCalls = 32
 /** How long the store may take, in milliseconds from the beginning of a call. */
@@ -83,34 +83,44 @@ const only = (asked: Asked, made: ReadonlyArray<Candidate>): string | null => {
 
 /** The calls that were made last, by actor and id: in front of the store, so that hardly any request asks it. */
 class RecentCalls {
-  private readonly calls = new Map<string, Array<Candidate>>()
+  // Two generations: taking the oldest out of one map, call by call, gets slow in V8.
+  private young = new Map<string, Array<Candidate>>()
+  private old = new Map<string, Array<Candidate>>()
 
   add(by: Threaded, call: MadeToolCall): void {
     const { callId } = call
     if (callId === null || callId === "") return
     const key = keyOf(by.actor, callId)
-    const known = this.calls.get(key)
     const candidate: Candidate = {
       interceptionId: by.id,
       sessionId: by.sessionId,
       name: call.name,
       digest: digestOf(call.arguments)
     }
-    if (known !== undefined) {
+    const known = this.of(key)
+    if (known === undefined) this.keep(key, [candidate])
+    else {
       known.push(candidate)
       if (known.length > rememberedCalls) known.shift()
-      // The newest stand last.
-      this.calls.delete(key)
-      this.calls.set(key, known)
-      return
+      if (!this.young.has(key)) this.keep(key, known)
     }
-    if (this.calls.size >= rememberedIds) this.calls.delete(this.calls.keys().next().value!)
-    this.calls.set(key, [candidate])
   }
 
   find(asked: Asked): string | null {
-    const known = this.calls.get(keyOf(asked.call.actor, asked.callId))
+    const known = this.of(keyOf(asked.call.actor, asked.callId))
     return known === undefined ? null : ofSession(asked, known)
+  }
+
+  private of(key: string): Array<Candidate> | undefined {
+    return this.young.get(key) ?? this.old.get(key)
+  }
+
+  private keep(key: string, calls: Array<Candidate>): void {
+    if (this.young.size >= rememberedIds) {
+      this.old = this.young
+      this.young = new Map()
+    }
+    this.young.set(key, calls)
   }
 }
 

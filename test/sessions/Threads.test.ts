@@ -106,9 +106,16 @@ describe("a thread", () => {
 
   it.effect("remembers so many calls and no more", () =>
     Effect.gen(function* () {
-      for (let i = 0; i < 10_001; i++) yield* made(by("i1"), call(`c${i}`))
+      for (let i = 0; i < 5000; i++) yield* made(by("i1"), call(`c${i}`))
+      assert.strictEqual(yield* parentOf(by("i9"), answered("c0")), "i1")
+      for (let i = 5000; i < 10_001; i++) {
+        yield* made(by("i1"), call(`c${i}`))
+        // One that goes on being used is not forgotten.
+        if (i % 1000 === 0) yield* made(by("i2"), call("c7"))
+      }
       assert.isNull(yield* parentOf(by("i9"), answered("c0")))
-      assert.strictEqual(yield* parentOf(by("i9"), answered("c1")), "i1")
+      assert.strictEqual(yield* parentOf(by("i9"), answered("c5001")), "i1")
+      assert.strictEqual(yield* parentOf(by("i9"), answered("c7")), "i2")
       for (let i = 0; i < 40; i++) yield* made(by(`i2${i + 10}`, { sessionId: `s${i}` }), call("call_0"))
       assert.isNull(yield* parentOf(by("i9", { sessionId: "s7" }), answered("call_0")))
       assert.strictEqual(yield* parentOf(by("i9", { sessionId: "s8" }), answered("call_0")), "i218")
