@@ -304,7 +304,7 @@ describe("a large database", () => {
             const started = performance.now()
             const value = yield* effect
             const took = performance.now() - started
-            if (process.env["SLUICE_TIMES"] !== undefined) console.log(name, took.toFixed(1), "ms")
+            yield* Effect.logDebug(`${name}: ${took.toFixed(1)} ms`)
             assert.isBelow(took, limit, name)
             return value
           })

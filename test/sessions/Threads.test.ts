@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import type { AnsweredToolCall } from "../../src/dialect/Dialect.ts"
+import { RecorderError } from "../../src/recorder/RecorderError.ts"
 import { Sessions, type Threaded } from "../../src/sessions/Sessions.ts"
 import { type FindToolCalls, type FoundToolCall, layer, type ToolCallQuestion } from "../../src/sessions/Threads.ts"
 
@@ -207,6 +208,6 @@ describe("a thread that only the store knows", () => {
   it.effect("has no parent where the store cannot be read", () =>
     Effect.gen(function* () {
       assert.isNull(yield* parentOf(by("i9"), answered("c1")))
-    }).pipe(Effect.provide(layer(() => Effect.fail(new Error("gone")))))
+    }).pipe(Effect.provide(layer(() => Effect.fail(RecorderError.failed("read", "gone")))))
   )
 })
