@@ -101,10 +101,10 @@ const rows = table.map(([client, ...signs]) => ({
   client,
   signs: signs.map((sign) => ("header" in sign ? [sign] : sign))
 }))
-/** The signs apart from the user agent, by their headers. */
+/** The signs apart from the user agent, by their headers, each with a letter of its own. */
 const others = [
   ...Map.groupBy(
-    rows.flatMap((row) => row.signs.flat()),
+    rows.flatMap((row) => row.signs.flat()).map((sign, i) => ({ ...sign, letter: String.fromCharCode(0x100 + i) })),
     (sign) => sign.header
   )
 ].filter(([name]) => name !== userAgent)
@@ -136,7 +136,7 @@ export const clientOf = (headers: HeaderMap): string => {
   for (let i = 0; i < others.length; i++) {
     const [name, signs] = others[i]!
     if (headers[name] === undefined) continue
-    for (let j = 0; j < signs.length; j++) if (shows(headers, signs[j]!)) key += `${i}.${j} `
+    for (const sign of signs) if (shows(headers, sign)) key += sign.letter
   }
   key += textOf(headers[userAgent])
   const found = known.get(key)
