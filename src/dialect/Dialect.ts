@@ -100,6 +100,8 @@ export interface TurnReader {
   readonly malformed: string | null
   /** `outcome` of the summary, cheap enough to ask after every chunk. */
   readonly outcome: TurnOutcome | null
+  /** `ended` of the summary, as cheap. */
+  readonly ended: boolean
   summary(): TurnSummary
 }
 

@@ -259,7 +259,7 @@ export class Answering {
       while (true) {
         this.stages.push(yield* body.pull, unseen)
         unseen.length = 0
-        if (this.reader.summary().ended || this.reader.malformed !== null) return this.reader.malformed === null
+        if (this.reader.ended || this.reader.malformed !== null) return this.reader.malformed === null
       }
     })
     return loop.pipe(

@@ -27,7 +27,7 @@ export class MessagesReader implements TurnReader {
   private readonly quiet: Array<Shape> = [...usualShapes]
   private source: Buffer | null = null
   private text = ""
-  private ended = false
+  ended = false
   private responseId: string | null = null
   private model: string | null = null
   private stopReason: string | null = null

@@ -24,7 +24,7 @@ export class ChatReader implements TurnReader {
   private shape: Shape | null = null
   private source: Buffer | null = null
   private text = ""
-  private ended = false
+  ended = false
   private responseId: string | null = null
   private model: string | null = null
   private usage: JsonObject | null = null

@@ -15,7 +15,7 @@ import { readItem, type SeenItem } from "./Items.ts"
 export class ResponsesReader implements TurnReader {
   malformed: string | null = null
   outcome: TurnOutcome | null = null
-  private ended = false
+  ended = false
   private responseId: string | null = null
   private model: string | null = null
   private finishReason: string | null = null

@@ -79,13 +79,17 @@ class PassThroughReader implements TurnReader {
     this.outcome = "completed"
   }
 
+  get ended(): boolean {
+    return this.outcome !== null
+  }
+
   summary(): TurnSummary {
     return {
       responseId: null,
       model: this.model,
       finishReason: null,
       outcome: this.outcome,
-      ended: this.outcome !== null,
+      ended: this.ended,
       usage: this.usage,
       toolCalls: [],
       thoughts: [],
