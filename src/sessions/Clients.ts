@@ -81,7 +81,8 @@ const table: ReadonlyArray<readonly [client: string, ...signs: ReadonlyArray<Sig
   ["gemini-cli", agent(/^geminicli[/-]/i)],
   // Inferred: JetBrains' plugins name themselves to their own service in `grazie-agent`.
   ["junie", agent(/\bjunie\b/i), header("grazie-agent", /\bjunie\b/i)],
-  ["ai-sdk", agent(/(?:^|\s)ai-sdk\//i)],
+  // `ai/7.0.173 ai-sdk-provider-utils/5.0.81 node.js/24`; until version 6 `ai-sdk/provider-utils/…`.
+  ["ai-sdk", agent(/(?:^|\s)ai-sdk(?:-provider-utils)?\//i)],
   ["anthropic-sdk", agent(/^(?:async)?anthropic(?:\w+)?[/ ]/i), all(has("x-stainless-lang"), has("anthropic-version"))],
   [
     "openai-sdk",

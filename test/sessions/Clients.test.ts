@@ -90,7 +90,8 @@ const observed: ReadonlyArray<readonly [client: string, what: string, headers: H
     "in an app with a name of its own",
     { ...stainless, "user-agent": "app/1", "anthropic-version": "1" }
   ],
-  ["ai-sdk", "7", { "user-agent": "ai/7.0.173 ai-sdk/provider-utils/4.0.1 runtime/node.js/24" }],
+  ["ai-sdk", "7", { "user-agent": "ai/7.0.173 ai-sdk-provider-utils/5.0.81 node.js/24" }],
+  ["ai-sdk", "6", { "user-agent": "ai/6.0.1 ai-sdk/provider-utils/4.0.1 runtime/node.js/24" }],
   ["ai-sdk", "a provider of it alone", { "user-agent": "ai-sdk/openai-compatible/1.0.0" }]
 ]
 
