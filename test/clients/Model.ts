@@ -102,6 +102,7 @@ export const refuse = (
 
 /** What an agent's tools are called with to read a file, by the tool's name. */
 const reading: { readonly [tool: string]: (file: string) => object } = {
+  read_file: (file) => ({ path: file }),
   Bash: (file) => ({ command: `cat ${file}`, description: "Read the file" }),
   bash: (file) => ({ command: `cat ${file}`, description: "Read the file" }),
   exec_command: (file) => ({ cmd: `cat ${file}` }),

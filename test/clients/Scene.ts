@@ -108,21 +108,22 @@ type Detail = typeof InterceptionDetail.Encoded
 const fetchJson = <A>(url: string) =>
   Effect.promise(async () => (await fetch(url, { headers: { connection: "close" } })).json() as Promise<A>)
 
-/** What a gateway has recorded, the oldest first, once nothing runs any more. */
+/** What a gateway has recorded under an id, once it is closed. */
+export const recordOf = (gateway: Gateway, id: string): Effect.Effect<Detail> =>
+  fetchJson<Detail>(`${gateway.url}/api/interceptions/${id}`).pipe(
+    Effect.repeat({
+      schedule: Schedule.spaced("20 millis"),
+      times: 500,
+      until: ({ interception }) => interception.status !== null
+    })
+  )
+
+/** All that a gateway has recorded, the oldest first, once it is closed. */
 export const recordsOf = (gateway: Gateway): Effect.Effect<ReadonlyArray<Detail>> =>
   fetchJson<{ readonly interceptions: ReadonlyArray<Detail["interception"]> }>(
     `${gateway.url}/api/interceptions?limit=500`
   ).pipe(
-    Effect.repeat({
-      schedule: Schedule.spaced("50 millis"),
-      times: 200,
-      until: ({ interceptions }) => interceptions.every(({ status }) => status !== null)
-    }),
-    Effect.flatMap(({ interceptions }) =>
-      Effect.forEach(interceptions.toReversed(), ({ id }) =>
-        fetchJson<Detail>(`${gateway.url}/api/interceptions/${id}`)
-      )
-    )
+    Effect.flatMap(({ interceptions }) => Effect.forEach(interceptions.toReversed(), ({ id }) => recordOf(gateway, id)))
   )
 
 /** How the calls of the model ended: the status of each, and the code of its error. */
