@@ -83,3 +83,10 @@ export const internalError = gatewayError(500, "internal_error", "The gateway fa
 /** The refusal of a method that a route does not have. */
 export const methodNotAllowed = (request: IncomingMessage, allowed: ReadonlyArray<string>): GatewayError =>
   gatewayError(405, "method_not_allowed", `${request.method} is not allowed here; allowed: ${allowed.join(", ")}.`)
+
+/** Whether a request is the handshake of a WebSocket (RFC 6455, section 4.1). */
+export const wantsWebSocket = ({ headers, method }: IncomingMessage): boolean =>
+  method === "GET" && /^websocket$/i.test(headers.upgrade ?? "")
+
+/** The refusal of a WebSocket. Clients send a POST at once after this status, and only after seconds after any other. */
+export const noWebSocket = gatewayError(426, "websocket_unavailable", "There are no WebSockets here; send a POST.")

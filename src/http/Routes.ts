@@ -19,7 +19,16 @@ import { Lifecycle } from "./Lifecycle.ts"
 import { anthropicModels, isAnthropicCaller, openAiModels } from "./Models.ts"
 import { interceptedPaths, targetOf } from "./Paths.ts"
 import { openRelay } from "./Relay.ts"
-import { addressOf, internalError, methodNotAllowed, sendError, sendRefusal, shuttingDown } from "./Requests.ts"
+import {
+  addressOf,
+  internalError,
+  methodNotAllowed,
+  noWebSocket,
+  sendError,
+  sendRefusal,
+  shuttingDown,
+  wantsWebSocket
+} from "./Requests.ts"
 
 const statuses = new Map<number, HttpServerResponse.HttpServerResponse>()
 
@@ -150,11 +159,15 @@ const makeHandler = Effect.gen(function* () {
     (effect, call) => Effect.catch(effect, (refused) => Effect.sync(() => sendRefusal(call.response, refused)))
   )
 
-  /** A call of an intercepted route that is refused for its method. */
-  const rejectMethod = (call: Call, dialect: InboundRequest["dialect"]) =>
-    Effect.map(interception.reject(inbound(call, dialect), methodNotAllowed(call.incoming, ["POST"])), (refused) =>
-      sendRefusal(call.response, refused, { allow: "POST" })
+  /** A call of an intercepted route that is refused for its method, or because it would be a WebSocket. */
+  const rejectMethod = (call: Call, dialect: InboundRequest["dialect"]) => {
+    const [error, headers] = wantsWebSocket(call.incoming)
+      ? [noWebSocket, {}]
+      : [methodNotAllowed(call.incoming, ["POST"]), { allow: "POST" }]
+    return Effect.map(interception.reject(inbound(call, dialect), error), (refused) =>
+      sendRefusal(call.response, refused, headers)
     )
+  }
 
   /**
    * A call that is passed through and leaves no record: nothing is inferred.

@@ -184,6 +184,13 @@ const routes: ReadonlyArray<Case> = [
     notAllowed(chatPath, method, { recorded: "up" })
   ),
   notAllowed("/v1/chat/completions", "GET", { recorded: null }),
+  notAllowed(chatPath, "GET", {
+    name: "a WebSocket",
+    headers: { connection: "Upgrade", upgrade: "websocket", "sec-websocket-version": "13", "sec-websocket-key": "x" },
+    status: 426,
+    code: "websocket_unavailable",
+    recorded: "up"
+  }),
   ...["POST", "PUT", "DELETE"].map((method) => notAllowed("/up/v1/models", method)),
   notAllowed("/v1/models", "POST"),
   notAllowed("/up/v1/embeddings", "GET"),
