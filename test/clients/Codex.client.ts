@@ -1,11 +1,22 @@
 import { mkdirSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { zstdDecompressSync } from "node:zlib"
 import { assert, beforeAll, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
-import type { RawStep } from "../support/UpstreamServer.ts"
+import { Clock, Effect } from "effect"
+import type { RawStep, ServedRequest } from "../support/UpstreamServer.ts"
 import { codex, install } from "./Client.ts"
 import { assistant, refuse, say, stream, streamed } from "./Model.ts"
-import { callsOf, type Home, makeHome, makeScene, recordsOf, type Scene, sessionsOf, statusesOf } from "./Scene.ts"
+import {
+  callsOf,
+  type Home,
+  makeHome,
+  makeScene,
+  makeUpstream,
+  recordsOf,
+  type Scene,
+  sessionsOf,
+  statusesOf
+} from "./Scene.ts"
 
 const key = "sk-test-0123456789abcdefghij"
 
@@ -14,12 +25,10 @@ beforeAll(async () => {
   script = await Effect.runPromise(install(codex))
 })
 
-/** Its settings: nothing goes out but to the gateway, by HTTP. */
-const settings = (baseUrl: string): string => `
+/** Nothing goes out but to what it is told to call. */
+const quiet = `
 model = "gpt-5"
-model_provider = "gateway"
 check_for_update_on_startup = false
-chatgpt_base_url = "${baseUrl}/backend-api"
 [analytics]
 enabled = false
 [feedback]
@@ -29,6 +38,12 @@ exporter = "none"
 trace_exporter = "none"
 metrics_exporter = "none"
 log_user_prompt = false
+`
+
+/** Its settings for a provider with a key, by HTTP. */
+const settings = (baseUrl: string): string => `
+model_provider = "gateway"
+${quiet}
 [model_providers.gateway]
 name = "gateway"
 base_url = "${baseUrl}"
@@ -44,6 +59,41 @@ const settle = ({ home, cwd }: Home, config: string) =>
     writeFileSync(join(home, ".codex", "config.toml"), config)
     writeFileSync(join(cwd, "hello.txt"), "the file says ahoy\n")
   })
+
+/** Its settings for the provider that is built in, and for ChatGPT's own services. */
+const chatGptSettings = (baseUrl: string, servicesUrl: string): string => `
+openai_base_url = "${baseUrl}"
+chatgpt_base_url = "${servicesUrl}/backend-api"
+${quiet}
+`
+
+const base64 = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url")
+
+/** A token as ChatGPT's login gives it; nobody checks its signature. */
+const token = [
+  base64({ alg: "none" }),
+  base64({
+    email: "nobody@example.test",
+    exp: 4_000_000_000,
+    "https://api.openai.com/auth": { chatgpt_plan_type: "pro", chatgpt_account_id: "acc-1", chatgpt_user_id: "user-1" }
+  }),
+  base64("signature")
+].join(".")
+
+const logIn = ({ home }: Home) =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    Effect.sync(() =>
+      writeFileSync(
+        join(home, ".codex", "auth.json"),
+        JSON.stringify({
+          auth_mode: "chatgpt",
+          OPENAI_API_KEY: null,
+          tokens: { id_token: token, access_token: token, refresh_token: "none", account_id: "acc-1" },
+          last_refresh: new Date(now).toISOString()
+        })
+      )
+    )
+  )
 
 const exec = (home: Home, args: ReadonlyArray<string>) =>
   home.run(
@@ -109,6 +159,44 @@ describe("Codex", () => {
       )
       assert.strictEqual(records[2]!.interception.parentId, records[1]!.interception.id)
       assert.deepInclude((yield* sessionsOf(gateway))[0], { id: session, client: "codex", interceptions: 4 })
+    })
+  )
+
+  it.live("logged in to ChatGPT, sends bodies in zstd, which go on decoded, and takes the 426 for its WebSocket", () =>
+    Effect.gen(function* () {
+      const home = yield* makeHome
+      const { gateway, upstream } = yield* makeScene((asked, turn) => say(asked, assistant(asked, turn)))
+      const straight = yield* makeUpstream((asked, turn) => say(asked, assistant(asked, turn)))
+      const ask = (baseUrl: string) =>
+        Effect.gen(function* () {
+          yield* settle(home, chatGptSettings(baseUrl, straight.url))
+          yield* logIn(home)
+          const said = yield* exec(home, ["say hi"])
+          assert.strictEqual(said.stdout.trim().split("\n").at(-1), "Heard: say hi", said.output)
+          return said
+        })
+      // What it sends where there is no gateway: proof that the other run had something to decode.
+      const given = (asked: ReadonlyArray<ServedRequest>) => asked.filter(({ method }) => method === "POST")
+      const alone = straight.requests
+      yield* ask(`${straight.url}/v1`)
+      const [encoded] = given(alone.filter(({ url }) => url === "/v1/responses"))
+      assert.strictEqual(encoded!.headers["content-encoding"], "zstd")
+      const said = yield* ask(`${gateway.url}/openai/v1`)
+      const [decoded, ...others] = given(upstream.requests)
+      assert.strictEqual(others.length, 0)
+      assert.strictEqual(decoded!.headers["content-encoding"], undefined)
+      assert.strictEqual(decoded!.headers["authorization"], `Bearer ${token}`)
+      assert.strictEqual(decoded!.headers["chatgpt-account-id"], "acc-1")
+      // The ids in it are of the run, but it has the same members in the same order, and is about as long.
+      const plain = zstdDecompressSync(encoded!.body)
+      assert.deepStrictEqual(Object.keys(JSON.parse(decoded!.text)), Object.keys(JSON.parse(plain.toString())))
+      assert.closeTo(decoded!.body.length, plain.length, 300)
+      // Where the WebSocket is not refused with 426, it tries for seconds.
+      assert.isBelow(said.milliseconds, 5_000, said.output)
+      assert.deepStrictEqual(statusesOf(yield* recordsOf(gateway)), [
+        ["rejected", "bad_request"],
+        ["completed", undefined]
+      ])
     })
   )
 

@@ -1,3 +1,4 @@
+import { zstdDecompressSync } from "node:zlib"
 import type { RawStep, RawTurn, ServedRequest } from "../support/UpstreamServer.ts"
 import { bodyOf, type DialectName, errorOf, eventsOf, type ModelAnswer } from "./ModelAnswer.ts"
 
@@ -51,7 +52,8 @@ const resultOf = (item: Json): string | undefined => {
 
 /** Reads a request of one of the three protocols. */
 export const read = (dialect: DialectName, request: ServedRequest): Asked => {
-  const body = JSON.parse(request.text) as Json
+  const encoded = request.headers["content-encoding"] === "zstd"
+  const body = JSON.parse(encoded ? zstdDecompressSync(request.body).toString() : request.text) as Json
   const { input, messages, tools } = body
   const conversation: ReadonlyArray<Json> =
     typeof input === "string" ? [{ role: "user", content: input }] : list(input ?? messages)
@@ -125,12 +127,14 @@ export const assistant = (asked: Asked, turn: number): Omit<ModelAnswer, "model"
   return { turn, thought: "This is easy.", text: `Heard: ${heard.trim().split("\n").at(-1)}` }
 }
 
-/** What an upstream has besides models: counts of tokens, and nothing else. */
-export const elsewhere = ({ url }: ServedRequest): RawTurn =>
-  url.includes("/count_tokens")
-    ? { headers: { "content-type": "application/json" }, steps: [JSON.stringify({ input_tokens: 1234 })] }
-    : {
-        status: 404,
-        headers: { "content-type": "application/json" },
-        steps: [JSON.stringify({ error: { message: `nothing at ${url}`, type: "invalid_request_error" } })]
-      }
+/** What an upstream has besides models: counts of tokens, no WebSockets, and nothing else. */
+export const elsewhere = ({ url, headers }: ServedRequest): RawTurn => {
+  const json = { "content-type": "application/json" }
+  if (url.includes("/count_tokens")) return { headers: json, steps: [JSON.stringify({ input_tokens: 1234 })] }
+  const status = headers.upgrade === undefined ? 404 : 426
+  return {
+    status,
+    headers: json,
+    steps: [JSON.stringify({ error: { message: `nothing at ${url}`, type: "invalid_request_error" } })]
+  }
+}
