@@ -12,28 +12,48 @@ export interface TokenUsage {
   readonly reasoning: number | null
   /** Other counts by name, those of value zero left out. */
   readonly other: { readonly [name: string]: number }
-  /** The provider's own usage object as JSON text. */
-  readonly raw: string
+  /** The provider's own usage object as JSON text; `null` where it is none that could be written. */
+  readonly raw: string | null
 }
 
 /**
  * Folds a later usage object over an earlier one: the latest value of each field that is not null wins. Counts are
- * never added: providers send running totals.
+ * never added: providers send running totals. Details lie one level below; what lies deeper is taken as it comes.
  */
-export const latest = (earlier: JsonObject | null, later: JsonObject): JsonObject => {
+export const latest = (earlier: JsonObject | null, later: JsonObject, depth = 0): JsonObject => {
   if (earlier === null) return later
   const merged: { [key: string]: unknown } = { ...earlier }
   for (const key of Object.keys(later)) {
     const value = later[key]
     if (value === null || value === undefined) continue
     const before = merged[key]
-    merged[key] = isObject(before) && isObject(value) ? latest(before, value) : value
+    merged[key] = depth === 0 && isObject(before) && isObject(value) ? latest(before, value, 1) : value
   }
   return merged
 }
 
-const count = (value: unknown): number | null =>
-  typeof value === "number" && Number.isFinite(value) ? Math.max(0, Math.trunc(value)) : null
+/** A count as it can be summed and stored. A negative one is 0; one beyond all that is countable is none. */
+const count = (value: unknown): number | null => {
+  if (typeof value !== "number" || !(Math.abs(value) <= Number.MAX_SAFE_INTEGER)) return null
+  return Math.max(0, Math.trunc(value))
+}
+
+/** Usage as JSON text: it is an upstream's word, and may be nested deeper than can be written. */
+const rawOf = (usage: JsonObject): string | null => {
+  try {
+    return JSON.stringify(usage)
+  } catch {
+    return null
+  }
+}
+
+/** Notes figures that are no counts, as `<name>_clamped`, by how far they are from one. */
+const noteClamped = (usage: JsonObject, names: ReadonlyArray<string>, other: { [name: string]: number }): void => {
+  for (const name of names) {
+    const value = usage[name]
+    if (typeof value === "number" && value < 0 && value >= -Number.MAX_SAFE_INTEGER) other[`${name}_clamped`] = -value
+  }
+}
 
 /** What the counts of one of OpenAI's protocols are called. */
 interface Names {
@@ -84,6 +104,7 @@ const fromOpenAi = (usage: JsonObject, names: Names): TokenUsage => {
   const rest = total === null ? null : total - (cacheRead ?? 0) - (cacheWrite ?? 0)
   const other: { [name: string]: number } = {}
   if (rest !== null && rest < 0) other.input_clamped = -rest
+  noteClamped(usage, [names.input, names.output], other)
   const note = (from: JsonObject, prefix: string, known: ReadonlySet<string>) => {
     for (const key of Object.keys(from)) {
       const value = known.has(key) ? null : count(from[key])
@@ -100,7 +121,7 @@ const fromOpenAi = (usage: JsonObject, names: Names): TokenUsage => {
     output: count(usage[names.output]),
     reasoning: count(output.reasoning_tokens),
     other,
-    raw: JSON.stringify(usage)
+    raw: rawOf(usage)
   }
 }
 
@@ -140,6 +161,7 @@ export const fromMessages = (usage: JsonObject): TokenUsage => {
     }
   }
   note(usage, "")
+  noteClamped(usage, ["input_tokens", "output_tokens"], other)
   return {
     input: count(usage.input_tokens),
     cacheRead: count(usage.cache_read_input_tokens),
@@ -148,7 +170,7 @@ export const fromMessages = (usage: JsonObject): TokenUsage => {
     output: count(usage.output_tokens),
     reasoning: count(details.thinking_tokens),
     other,
-    raw: JSON.stringify(usage)
+    raw: rawOf(usage)
   }
 }
 

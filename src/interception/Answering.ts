@@ -105,7 +105,7 @@ export class Answering {
     let after: Out | undefined
 
     const behindEnd: Out = Effect.matchCauseEffect(pull, {
-      onSuccess: (frames) => Effect.succeed(frames),
+      onSuccess: (frames) => Effect.succeed(this.clear(frames)),
       // The answer is complete and recorded; how its connection ends is no news.
       onFailure: () => Cause.done()
     })
@@ -151,8 +151,11 @@ export class Answering {
 
   /** Frames as a client may see them: an error that the upstream reports in its stream may echo a credential (law 8). */
   private shown(frames: ReadonlyArray<Frame>): NonEmptyReadonlyArray<Frame> {
-    const shown = this.reader.outcome === "failed" ? frames.map((frame) => masked(frame, this.opened.secrets)) : frames
-    return shown as NonEmptyReadonlyArray<Frame>
+    return this.reader.outcome === "failed" ? this.clear(frames) : (frames as NonEmptyReadonlyArray<Frame>)
+  }
+
+  private clear(frames: ReadonlyArray<Frame>): NonEmptyReadonlyArray<Frame> {
+    return frames.map((frame) => masked(frame, this.opened.secrets)) as unknown as NonEmptyReadonlyArray<Frame>
   }
 
   /** An upstream that keeps its connection open behind the end of its answer does not keep the client's open. */
@@ -210,9 +213,16 @@ export class Answering {
   }
 
   private settle(ending: Ending): Effect.Effect<void> {
-    return this.settlement.settled
-      ? Effect.void
-      : Effect.suspend(() => this.settlement.settle(this.progress, this.sight, ending))
+    if (this.settlement.settled) return Effect.void
+    // What an upstream sent must not keep its turn from being settled, whatever it was.
+    return Effect.catchDefect(
+      Effect.suspend(() => this.settlement.settle(this.progress, this.sight, ending)),
+      (defect) =>
+        Effect.andThen(
+          Effect.logError("what a turn came to could not be read", defect),
+          this.settlement.settle(this.progress, null, { ...ending, complete: false })
+        )
+    )
   }
 
   /** What the stages saw so far. */

@@ -19,7 +19,7 @@ import { Answer, first } from "./Answer.ts"
 import { Answering, clientError } from "./Answering.ts"
 import { errorAnswer } from "./ErrorAnswer.ts"
 import { type Head, type InboundRequest, type Refused, refusal } from "./InboundRequest.ts"
-import { Observer } from "./Observer.ts"
+import { Observer, unfailing } from "./Observer.ts"
 import { recordError, Settlement, type TurnProgress } from "./Settlement.ts"
 import { decode } from "./stages/Decode.ts"
 import { uuidV7 } from "./Uuid.ts"
@@ -76,7 +76,7 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
   const recorder = yield* Recorder
   const upstream = yield* Upstream
   const sessions = yield* Sessions
-  const observe = yield* Observer
+  const observe = unfailing(yield* Observer)
   const timers = yield* IdleTimers
   const { now } = timers
   const drain = settings.on_client_gone === "drain" ? Duration.toMillis(settings.limits.drain) : 0

@@ -10,9 +10,20 @@ export interface Ended {
   readonly usage: ReadonlyArray<Usage>
 }
 
+/** The observer, so that nothing it does can stand between an interception and its record. */
+export const unfailing =
+  (observe: (ended: Ended) => void): ((ended: Ended) => void) =>
+  (ended) => {
+    try {
+      observe(ended)
+    } catch (cause) {
+      process.emitWarning(`an observer of interceptions failed: ${String(cause)}`)
+    }
+  }
+
 /**
- * Told of every interception once, at its end: logs and metrics listen here. It must not throw, and what it does is on
- * the way of the answer's last frame.
+ * Told of every interception once, at its end: logs and metrics listen here. What it does is on the way of the answer's
+ * last frame.
  */
 export const Observer: Context.Reference<(ended: Ended) => void> = Context.Reference<(ended: Ended) => void>(
   "sluice/interception/Observer",

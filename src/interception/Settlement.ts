@@ -102,7 +102,6 @@ export class Settlement {
    */
   settle(progress: TurnProgress, sight: TurnSight | null, ending: Ending): Effect.Effect<void> {
     if (this.done) return Effect.void
-    this.done = true
     const { row } = this
     const endedAt = this.now()
     const summary = sight?.summary ?? null
@@ -137,8 +136,9 @@ export class Settlement {
       servedModel: turn.servedModel,
       transport: progress.transport
     }
-    this.observe({ interception: row, close, turns: [turn], usage: [usage] })
     const toolCalls = summary === null ? [] : summary.toolCalls.map((call) => toolCallOf(turn, call))
+    this.done = true
+    this.observe({ interception: row, close, turns: [turn], usage: [usage] })
     if (toolCalls.length > 0) this.sessions.made(row, toolCalls)
     return this.threaded((parentId) =>
       this.recorder.commit({

@@ -65,7 +65,11 @@ export interface Exchange {
 export type Exchanger = (request: ExchangeRequest) => Effect.Effect<Exchange, UpstreamError, Scope.Scope>
 
 /** No connection, or one that broke before the first byte of an answer. */
-export class Unreachable extends Schema.TaggedClass<Unreachable>()("Unreachable", { detail: Schema.String }) {
+export class Unreachable extends Schema.TaggedClass<Unreachable>()("Unreachable", {
+  detail: Schema.String,
+  /** The request was on its way when the connection broke: the provider may be at work on it. */
+  sent: Schema.optionalKey(Schema.Boolean)
+}) {
   readonly code = "upstream_unreachable"
   get message() {
     return `the upstream could not be reached: ${this.detail}`

@@ -1,7 +1,7 @@
 import { Duration, Effect, type Scope } from "effect"
 import { Agent, type Dispatcher, EnvHttpProxyAgent } from "undici"
 import { ChunkQueue } from "./ChunkQueue.ts"
-import { Cut, type Exchange, type Exchanger, TimedOut, Unreachable, UpstreamError } from "./Exchange.ts"
+import { Cut, type Exchange, type Exchanger, Malformed, TimedOut, Unreachable, UpstreamError } from "./Exchange.ts"
 
 /** The error an exchange is aborted with when its scope closes; nobody is left to read it. */
 const abandoned = new Error("the exchange was abandoned")
@@ -46,6 +46,9 @@ export const httpExchange = (options: {
       })
   )
 
+/** The largest head of an answer, in bytes: providers send long rate limit and trace headers. */
+const maxHeaderSize = 65_536
+
 const makeAgent = (connect: Duration.Duration): Dispatcher => {
   // Silence is timed by Sluice itself, which knows when it paused an upstream. HTTP/2 would put all streams of a
   // provider on one connection, whose loss ends them all.
@@ -53,7 +56,8 @@ const makeAgent = (connect: Duration.Duration): Dispatcher => {
     connect: { timeout: Duration.toMillis(connect) },
     headersTimeout: 0,
     bodyTimeout: 0,
-    allowH2: false
+    allowH2: false,
+    maxHeaderSize
   }
   const proxied = ["https_proxy", "http_proxy", "HTTPS_PROXY", "HTTP_PROXY"].some(
     (name) => (process.env[name] ?? "") !== ""
@@ -121,9 +125,15 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
       this.queue.fail(new UpstreamError({ provider, reason: new Cut({ detail: describe(error) }) }))
       return
     }
-    const timedOut = (error as NodeJS.ErrnoException).code === "UND_ERR_CONNECT_TIMEOUT"
-    const reason = timedOut ? new TimedOut({ limit: "connect" }) : new Unreachable({ detail: describe(error) })
+    const reason = this.reasonOf((error as NodeJS.ErrnoException).code ?? "", describe(error))
     this.resume(Effect.fail(new UpstreamError({ provider, reason })))
+  }
+
+  /** Why no head came. Behind the start of the request the provider has got it, or a part of it. */
+  private reasonOf(code: string, detail: string): UpstreamError["reason"] {
+    if (code === "UND_ERR_CONNECT_TIMEOUT") return new TimedOut({ limit: "connect" })
+    if (code.startsWith("HPE_") || code === "UND_ERR_HEADERS_OVERFLOW") return new Malformed({ detail })
+    return this.controller === undefined ? new Unreachable({ detail }) : new Unreachable({ detail, sent: true })
   }
 }
 

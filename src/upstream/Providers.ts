@@ -109,9 +109,10 @@ export const layer = (config: SluiceConfig): Layer.Layer<Upstream, never, IdleTi
           } else {
             yield* Scope.close(own, Exit.void)
             const error = result.failure
+            const again = !last && isConnectFailure(error)
             const wait = waitAfterFailure(attempts, maxWait, yield* Random.next)
             // Out of time for a first frame is out of time for another attempt.
-            if (last || patience.endsBefore(wait)) return yield* Effect.fail<FailedTurn>({ error, attempts })
+            if (!again || patience.endsBefore(wait)) return yield* Effect.fail<FailedTurn>({ error, attempts })
             yield* Effect.sleep(wait)
           }
         }
@@ -141,6 +142,10 @@ export const layer = (config: SluiceConfig): Layer.Layer<Upstream, never, IdleTi
 /** Keys in the query of a base URL, as some providers take them. The version of an API is none. */
 const secretsOf = (baseUrl: URL): ReadonlyArray<string> =>
   [...baseUrl.searchParams].filter(([name]) => !/version$/i.test(name)).map(([, value]) => value)
+
+/** Whether a provider was not even asked: what it has got it may have begun, and asking twice is paid twice. */
+const isConnectFailure = ({ reason }: UpstreamError): boolean =>
+  (reason._tag === "Unreachable" && reason.sent !== true) || (reason._tag === "TimedOut" && reason.limit === "connect")
 
 const timedOut = (provider: string, limit: "first_frame" | "idle") =>
   new UpstreamError({ provider, reason: new TimedOut({ limit }) })

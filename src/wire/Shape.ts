@@ -3,28 +3,20 @@ import type { Span } from "./JsonSpan.ts"
 const quote = 0x22
 const backslash = 0x5c
 
-/** How much of what stands before the first value is compared. */
-const before = 32
-
 /**
  * The skeleton of JSON frames that differ in a few values only, as the chunks of a stream do.
  *
  * A frame that has the shape of one which was parsed, and in which there was nothing to see, is valid JSON with nothing
  * to see in it: it need not be parsed, and comparing it costs a tenth of that. Texts are latin1, one character a byte.
- *
- * Of what stands before the first such value only the length and the last characters are compared, which are those that
- * name it: another id or time of the same length makes no other shape, and a further member makes another length.
+ * Everything but those values is compared: any other member may be one that says something.
  */
 export class Shape {
-  /** The length of what stands before the first value that may differ. */
-  private readonly lead: number
-  /** The end of that, what stands between the values, and what stands behind the last. */
+  /** What stands before the first value that may differ, between them, and behind the last. */
   private readonly fixed: ReadonlyArray<string>
   /** Of each value that may differ, whether it is a string (its quotes are in `fixed`) or a number. */
   private readonly strings: ReadonlyArray<boolean>
 
-  private constructor(lead: number, fixed: ReadonlyArray<string>, strings: ReadonlyArray<boolean>) {
-    this.lead = lead
+  private constructor(fixed: ReadonlyArray<string>, strings: ReadonlyArray<boolean>) {
     this.fixed = fixed
     this.strings = strings
   }
@@ -46,15 +38,13 @@ export class Shape {
       from = isString ? end - 1 : end
     }
     fixed.push(text.slice(from))
-    const lead = fixed[0]!
-    fixed[0] = lead.slice(-before)
-    return new Shape(lead.length, fixed, strings)
+    return new Shape(fixed, strings)
   }
 
   /** Whether the part of a text from `start` to `end` has this shape. */
   matches(text: string, start: number, end: number): boolean {
     const { fixed, strings } = this
-    let at = start + this.lead - fixed[0]!.length
+    let at = start
     for (let i = 0; i < strings.length; i++) {
       const between = fixed[i]!
       if (!text.startsWith(between, at)) return false

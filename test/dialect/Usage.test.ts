@@ -48,7 +48,7 @@ describe("the usage of Chat Completions", () => {
     }
     const usage = fromChat(raw)
     expect(usage).toMatchObject({ input: null, output: null, cacheRead: null, other: { server_seconds: 2 } })
-    expect(JSON.parse(usage.raw)).toMatchObject({ prompt_tokens: "3", server_seconds: 2.7 })
+    expect(JSON.parse(usage.raw!)).toMatchObject({ prompt_tokens: "3", server_seconds: 2.7 })
   })
 })
 
@@ -65,7 +65,7 @@ describe("the usage of Responses", () => {
     const usage = fromResponses(given)
     expect(usage).toMatchObject({ input: 30, cacheRead: 60, cacheWrite: 10, output: 20, reasoning: 15 })
     expect(usage.other).toEqual({ "input_tokens_details.audio_tokens": 5, tool_calls: 2 })
-    expect(JSON.parse(usage.raw)).toEqual(given)
+    expect(JSON.parse(usage.raw!)).toEqual(given)
   })
 
   it("is never negative", () => {
@@ -110,7 +110,15 @@ describe("the usage of Messages", () => {
   it("knows nothing of what was not said, and names what it does not know", () => {
     const usage = fromMessages({ output_tokens: -3, input_tokens: null, future: { a_tokens: 2, text: "x" }, some: 1 })
     expect(usage).toMatchObject({ input: null, cacheRead: null, cacheWrite: null, output: 0, reasoning: null })
-    expect(usage.other).toEqual({ "future.a_tokens": 2, some: 1 })
-    expect(JSON.parse(usage.raw)).toMatchObject({ output_tokens: -3 })
+    expect(usage.other).toEqual({ "future.a_tokens": 2, some: 1, output_tokens_clamped: 3 })
+    expect(JSON.parse(usage.raw!)).toMatchObject({ output_tokens: -3 })
+  })
+
+  it("takes no figure that nobody can count to, and no nesting that nobody can write", () => {
+    let nested: object = {}
+    for (let depth = 0; depth < 50_000; depth++) nested = { nested }
+    const usage = fromChat({ prompt_tokens: 1e300, completion_tokens: 2 ** 62, other_tokens: -(2 ** 60), nested })
+    expect(usage).toMatchObject({ input: null, output: null, other: {}, raw: null })
+    expect(latest({ nested }, { nested, total: 1 })).toMatchObject({ total: 1 })
   })
 })

@@ -1,5 +1,5 @@
 import type { Frame } from "../../wire/Frame.ts"
-import { locate } from "../../wire/JsonSpan.ts"
+import { locateAll } from "../../wire/JsonSpan.ts"
 import { Shape } from "../../wire/Shape.ts"
 import type { SeenThought, SeenToolCall, TurnOutcome, TurnReader, TurnSummary } from "../Dialect.ts"
 import { isObject, type JsonObject } from "../Json.ts"
@@ -241,36 +241,40 @@ const insideEnd = (text: string, end: number): number => {
   return at
 }
 
-/**
- * The shape of an event in which there is nothing to see; `null` where there is, or may be. The index of a delta is not
- * looked at, which costs half: only how long it is counts.
- */
+/** The shape of an event in which there is nothing to see; `null` where there is, or may be. */
 const quietShape = (frame: Frame, event: JsonObject): Shape | null => {
   if (frame.kind !== "event" || frame.lines !== 1 || !hasOnly(event, ["type", "index", "delta"])) return null
   const { delta } = event
-  let path = ["index"]
+  const paths = [["index"]]
   if (isObject(delta)) {
     const member = unreadDeltas[String(delta.type)]
     if (member === undefined || typeof delta[member] !== "string" || !hasOnly(delta, ["type", member])) return null
-    path = ["delta", member]
+    paths.push(["delta", member])
   }
   const data = frame.source.subarray(frame.dataStart, frame.dataEnd)
-  const span = locate(data, path)
+  const spans = locateAll(data, paths).filter((span) => span !== null)
   const text = data.toString("latin1")
   const end = insideEnd(text, text.length)
-  return span === null || end === -1 ? null : Shape.of(text.slice(0, end), [span])
+  spans.sort((a, b) => a.start - b.start)
+  return spans.length < paths.length || end === -1 ? null : Shape.of(text.slice(0, end), spans)
 }
 
-/** The shape of a quiet event as Anthropic writes it, all but its closing brace. */
-const usual = (before: string, value: string, behind: string): Shape =>
-  Shape.of(before + value + behind, [{ start: before.length, end: before.length + value.length }])!
+/** The shape of a quiet event as Anthropic writes it, all but its closing brace; the values that may differ stand apart. */
+const usual = (...pieces: ReadonlyArray<string>): Shape => {
+  const spans: Array<{ start: number; end: number }> = []
+  let text = ""
+  pieces.forEach((piece, place) => {
+    if (place % 2 === 1) spans.push({ start: text.length, end: text.length + piece.length })
+    text += piece
+  })
+  return Shape.of(text, spans)!
+}
 
-const usualDelta = (index: number, type: string, member: string): Shape =>
-  usual(`{"type":"content_block_delta","index":${index},"delta":{"type":"${type}","${member}":`, '"…"', "}")
+const usualDelta = (type: string, member: string): Shape =>
+  usual('{"type":"content_block_delta","index":', "0", `,"delta":{"type":"${type}","${member}":`, '"…"', "}")
 
 const usualShapes: ReadonlyArray<Shape> = [
-  usualDelta(0, "text_delta", "text"),
+  usualDelta("text_delta", "text"),
   usual('{"type":"content_block_stop","index":', "0", ""),
-  usualDelta(10, "text_delta", "text"),
-  usualDelta(0, "signature_delta", "signature")
+  usualDelta("signature_delta", "signature")
 ]

@@ -88,15 +88,19 @@ export class ChatReader implements TurnReader {
 
   private read(frame: Frame): void {
     const chunk = frame.json
+    if (frame.event === "error") {
+      this.fail(isObject(chunk) ? (chunk.error ?? chunk) : frame.data)
+      return
+    }
     if (!isObject(chunk)) {
       if (frame.dataStart === frame.dataEnd && frame.kind !== "body") return
-      this.malformed = "a chunk is not a JSON object"
+      this.malformed = frame.kind === "body" ? "its body is not a JSON object" : "a chunk is not a JSON object"
       return
     }
     if (typeof chunk.id === "string" && chunk.id !== "" && this.responseId === null) this.responseId = chunk.id
     if (typeof chunk.model === "string" && chunk.model !== "" && this.model === null) this.model = chunk.model
     if (isObject(chunk.usage)) this.usage = latest(this.usage, chunk.usage)
-    if (chunk.error !== undefined && chunk.error !== null) this.fail(chunk.error)
+    if (isError(chunk)) this.fail(chunk.error ?? chunk)
     if (Array.isArray(chunk.choices)) {
       for (const choice of chunk.choices) if (isObject(choice)) this.readChoice(choice)
       this.conclude()
@@ -107,6 +111,7 @@ export class ChatReader implements TurnReader {
     }
     // A body is whole or it is not there: it needs no finish reason to be at its end.
     this.ended = true
+    if (!Array.isArray(chunk.choices) && this.outcome === null) this.fail("the answer has no choices")
     if (this.outcome === null) this.outcome = this.reached
   }
 
@@ -170,8 +175,8 @@ export class ChatReader implements TurnReader {
 
   private fail(error: unknown): void {
     this.outcome = "failed"
-    const message = isObject(error) ? error.message : error
-    this.error = typeof message === "string" ? message : JSON.stringify(error)
+    const message = isObject(error) ? (error.message ?? error.detail) : error
+    this.error = typeof message === "string" ? message : "the upstream reported an error"
   }
 
   private conclude(): void {
@@ -226,6 +231,16 @@ export const isDone = (frame: Frame): boolean => {
   return length >= 6 && length < 16 && frame.source[frame.dataStart] === 0x5b && frame.data.trim() === "[DONE]"
 }
 
+/**
+ * Whether what stands in the place of an answer, or of a piece of one, is an error: some servers send theirs with 200,
+ * and not under `error`. Pieces without choices are usage, or what a gateway before us has to say.
+ */
+const isError = (chunk: JsonObject): boolean => {
+  if (chunk.error !== undefined && chunk.error !== null) return true
+  if (Array.isArray(chunk.choices) || isObject(chunk.usage)) return false
+  return chunk.object === "error" || typeof chunk.message === "string" || chunk.detail !== undefined
+}
+
 /** Whether a chunk holds a piece of one choice's text and nothing that is recorded. */
 const isPlainText = (chunk: JsonObject): boolean => {
   const choice = Array.isArray(chunk.choices) && chunk.choices.length === 1 ? chunk.choices[0] : null
@@ -236,11 +251,14 @@ const isPlainText = (chunk: JsonObject): boolean => {
   )
 }
 
-/** The shape of a chunk of text: what differs is its text, and the padding that hides how long that is. */
+/** What may differ between chunks of text: the text, the padding that hides how long it is, and what names the chunk. */
+const differing = [["id"], ["created"], ["choices", 0, "delta", "content"], ["obfuscation"]]
+
+/** The shape of a chunk of text. */
 const shapeOf = (frame: Frame): Shape | null => {
   if (frame.lines !== 1) return null
   const data = frame.source.subarray(frame.dataStart, frame.dataEnd)
-  const spans = locateAll(data, [["choices", 0, "delta", "content"], ["obfuscation"]]).filter((span) => span !== null)
+  const spans = locateAll(data, differing).filter((span) => span !== null)
   spans.sort((a, b) => a.start - b.start)
   return Shape.of(data.toString("latin1"), spans)
 }
