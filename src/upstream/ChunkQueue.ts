@@ -58,8 +58,12 @@ export class ChunkQueue<E> {
   }
 
   fail(error: E): void {
+    this.failCause(Cause.fail(error))
+  }
+
+  failCause(cause: Cause.Cause<E>): void {
     if (this.closed) return
-    this.failure = Cause.fail(error)
+    this.failure = cause
     this.wake()
   }
 

@@ -1,8 +1,8 @@
-import { Clock, Context, Effect, Latch, Layer } from "effect"
+import { Cause, Clock, Context, Effect, Latch, Layer, Result } from "effect"
 
 /** Something that has to happen if nothing else happens before. */
 export interface Watched {
-  /** The epoch millisecond at which it would be due, by what is known now; moves on with every sign of life. */
+  /** The millisecond of `IdleTimers.now` at which it would be due, by what is known now; moves on with every sign of life. */
   due(): number
   /** It is due. It is forgotten then, unless it answers that it wants to be watched on. */
   expire(): "again" | "done"
@@ -10,6 +10,8 @@ export interface Watched {
 
 /** How exact the timers are, in milliseconds. */
 const grain = 25
+
+const nanosPerMilli = 1_000_000n
 
 /**
  * One timer for everything that waits for silence to end: idle limits, keep-alives, write deadlines.
@@ -23,7 +25,10 @@ export class IdleTimers extends Context.Service<
     /** Watches until `unwatch`, or until it expired. */
     readonly watch: (watched: Watched) => void
     readonly unwatch: (watched: Watched) => void
-    /** The clock's epoch milliseconds, which `due` answers in. */
+    /**
+     * Milliseconds since some moment, which `due` answers in: for deadlines and durations. They go on evenly where the
+     * clock on the wall is set, and say nothing of the time of day.
+     */
     readonly now: () => number
     /** How many are watched. */
     readonly size: () => number
@@ -33,15 +38,16 @@ export class IdleTimers extends Context.Service<
     IdleTimers,
     Effect.gen(function* () {
       const clock = yield* Clock.Clock
-      const now = () => clock.currentTimeMillisUnsafe()
+      const now = () => Number(clock.monotonicTimeNanosUnsafe() / nanosPerMilli)
       const slots = new Map<number, Set<Watched>>()
       const places = new Map<Watched, number>()
       const order: Array<number> = []
       const wake = Latch.makeUnsafe()
       let sleepingUntil = Number.POSITIVE_INFINITY
 
-      const place = (watched: Watched): void => {
-        const slot = Math.ceil(watched.due() / grain)
+      /** @param earliest a slot that is still to come, where those before it are being gone through */
+      const place = (watched: Watched, earliest = 0): void => {
+        const slot = Math.max(Math.ceil(watched.due() / grain), earliest)
         let set = slots.get(slot)
         if (set === undefined) {
           set = new Set()
@@ -53,24 +59,33 @@ export class IdleTimers extends Context.Service<
         if (slot * grain < sleepingUntil) wake.openUnsafe()
       }
 
-      const expireDue = (): void => {
+      /** Asks what may be due. One that fails is forgotten, and the others are asked all the same; answers the failures. */
+      const expireDue = (): ReadonlyArray<unknown> => {
         const current = now()
+        const next = Math.floor(current / grain) + 1
+        const failures: Array<unknown> = []
         while (order.length > 0 && order[0]! * grain <= current) {
           const slot = order.shift()!
           const set = slots.get(slot)
           slots.delete(slot)
           if (set === undefined) continue
           for (const watched of set) {
+            // Another's expiring may have ended this one's watch, or begun it anew.
+            if (places.get(watched) !== slot) continue
             places.delete(watched)
-            if (watched.due() > current || watched.expire() === "again") place(watched)
+            const asked = Result.try(() => {
+              if (watched.due() > current || watched.expire() === "again") place(watched, next)
+            })
+            if (asked._tag === "Failure") failures.push(asked.failure)
           }
         }
+        return failures
       }
 
       const loop = Effect.gen(function* () {
         while (true) {
           wake.closeUnsafe()
-          expireDue()
+          for (const failure of expireDue()) yield* Effect.logError("a timer failed", Cause.die(failure))
           const next = order[0]
           if (next === undefined) {
             sleepingUntil = Number.POSITIVE_INFINITY
@@ -84,7 +99,7 @@ export class IdleTimers extends Context.Service<
       yield* Effect.forkScoped(loop)
 
       return IdleTimers.of({
-        watch: place,
+        watch: (watched) => place(watched),
         unwatch: (watched) => {
           const slot = places.get(watched)
           if (slot === undefined) return

@@ -1,9 +1,10 @@
-import { Context, Duration, Effect, Exit, Layer, Random, Redacted, Scope } from "effect"
+import { Clock, Context, Duration, Effect, Exit, Layer, Random, Redacted, Scope } from "effect"
 import type { ProviderConfig, SluiceConfig } from "../config/Config.ts"
 import type { TransportName } from "../dialect/Dialect.ts"
 import { Address } from "./Address.ts"
 import type { ChunkQueue } from "./ChunkQueue.ts"
 import { type Credential, hint, maskHeader } from "./Credential.ts"
+import { decoded } from "./Decoding.ts"
 import { type Exchange, type Exchanger, type ExchangeRequest, GiveUp, TimedOut, UpstreamError } from "./Exchange.ts"
 import { requestFilter, responseHeaders } from "./Headers.ts"
 import { httpExchange } from "./HttpExchange.ts"
@@ -97,11 +98,19 @@ export const layer = (config: SluiceConfig): Layer.Layer<Upstream, never, IdleTi
             const wait =
               last || !isTransient(exchange.status)
                 ? null
-                : waitAfterAnswer(exchange, attempts, maxWait, yield* Random.next, timers.now())
+                : waitAfterAnswer(exchange, attempts, maxWait, yield* Random.next, yield* Clock.currentTimeMillis)
             // An answer, though it is an error, says more than running out of time while waiting for another.
             if (wait === null || patience.endsBefore(wait)) {
-              const opened = answer(provider, turn, exchange, attempts)
-              patience.attach(opened.transport, exchange.body)
+              const coding = exchange.headers["content-encoding"]
+              const body =
+                coding === undefined
+                  ? exchange.body
+                  : yield* decoded(exchange.body, String(coding), provider.name).pipe(
+                      Scope.provide(own),
+                      Effect.mapError((error): FailedTurn => ({ error, attempts }))
+                    )
+              const opened = answer(provider, turn, { ...exchange, body }, attempts)
+              patience.attach(opened.transport, body)
               return opened
             }
             yield* Scope.close(own, Exit.void)
