@@ -1,18 +1,17 @@
 import { replace } from "../../wire/JsonSpan.ts"
 import type { AnsweredToolCall, BadRequest, RequestView } from "../Dialect.ts"
 import { isObject, type JsonObject } from "../Json.ts"
-
-const bad = (message: string, param: string | null = null): BadRequest => ({ _tag: "BadRequest", message, param })
+import { bad, readBody } from "../RequestBody.ts"
 
 /**
  * Reads a Messages request. Judged are only the few things without which it is none, in the words of Anthropic's own
  * errors; unknown fields and values are the upstream's business, for Claude Code answers any 400 by leaving features out.
  * Reference: https://docs.anthropic.com/en/api/messages
  */
-export const view = (raw: Buffer): RequestView | BadRequest => {
-  const body = parse(raw)
-  if (body === undefined) return bad("The request body is not valid JSON.")
-  if (!isObject(body)) return bad("Input should be a valid dictionary.")
+export const view = (raw: Buffer): RequestView | BadRequest =>
+  readBody(raw, (body) => viewOf(raw, body), "Input should be a valid dictionary.")
+
+const viewOf = (raw: Buffer, body: JsonObject): RequestView | BadRequest => {
   if (body.model === undefined) return bad("model: Field required", "model")
   if (typeof body.model !== "string") return bad("model: Input should be a valid string", "model")
   if (body.messages === undefined) return bad("messages: Field required", "messages")
@@ -32,14 +31,6 @@ export const view = (raw: Buffer): RequestView | BadRequest => {
       userId: isObject(metadata) && typeof metadata.user_id === "string" ? metadata.user_id : null,
       cacheKey: null
     }
-  }
-}
-
-const parse = (raw: Buffer): unknown => {
-  try {
-    return JSON.parse(raw.toString("utf8"))
-  } catch {
-    return undefined
   }
 }
 

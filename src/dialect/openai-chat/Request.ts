@@ -1,17 +1,15 @@
 import { locate, replace, set } from "../../wire/JsonSpan.ts"
 import type { AnsweredToolCall, BadRequest, RequestView } from "../Dialect.ts"
-import { isObject } from "../Json.ts"
-
-const bad = (message: string, param: string | null = null): BadRequest => ({ _tag: "BadRequest", message, param })
+import { isObject, type JsonObject } from "../Json.ts"
+import { bad, readBody } from "../RequestBody.ts"
 
 /**
  * Reads a Chat Completions request. Judged are only the few things without which it is none; unknown fields and values
  * are the upstream's business. Reference: https://platform.openai.com/docs/api-reference/chat/create
  */
-export const view = (raw: Buffer): RequestView | BadRequest => {
-  const body = parse(raw)
-  if (body === undefined) return bad("The request body is not valid JSON.")
-  if (!isObject(body)) return bad("The request body must be a JSON object.")
+export const view = (raw: Buffer): RequestView | BadRequest => readBody(raw, (body) => viewOf(raw, body))
+
+const viewOf = (raw: Buffer, body: JsonObject): RequestView | BadRequest => {
   if (body.model === undefined) return bad("you must provide a model parameter", "model")
   if (typeof body.model !== "string") return bad("Invalid type for 'model': expected a string.", "model")
   if (body.messages === undefined) return bad("Missing required parameter: 'messages'.", "messages")
@@ -31,14 +29,6 @@ export const view = (raw: Buffer): RequestView | BadRequest => {
       userId: typeof body.user === "string" ? body.user : null,
       cacheKey: typeof body.prompt_cache_key === "string" ? body.prompt_cache_key : null
     }
-  }
-}
-
-const parse = (raw: Buffer): unknown => {
-  try {
-    return JSON.parse(raw.toString("utf8"))
-  } catch {
-    return undefined
   }
 }
 

@@ -1,9 +1,8 @@
 import { replace } from "../../wire/JsonSpan.ts"
 import type { AnsweredToolCall, BadRequest, RequestView } from "../Dialect.ts"
-import { isObject } from "../Json.ts"
+import { isObject, type JsonObject } from "../Json.ts"
+import { bad, readBody } from "../RequestBody.ts"
 import { toolCallOf } from "./Items.ts"
-
-const bad = (message: string, param: string | null = null): BadRequest => ({ _tag: "BadRequest", message, param })
 
 const isMissing = (value: unknown): boolean => value === undefined || value === null
 
@@ -16,10 +15,9 @@ const insteadOfInput = ["previous_response_id", "conversation", "prompt"] as con
  *
  * A stored prompt can name the model, so that a request with `prompt` needs none: its `model` is empty then.
  */
-export const view = (raw: Buffer): RequestView | BadRequest => {
-  const body = parse(raw)
-  if (body === undefined) return bad("The request body is not valid JSON.")
-  if (!isObject(body)) return bad("The request body must be a JSON object.")
+export const view = (raw: Buffer): RequestView | BadRequest => readBody(raw, (body) => viewOf(raw, body))
+
+const viewOf = (raw: Buffer, body: JsonObject): RequestView | BadRequest => {
   const { input, model } = body
   if (isMissing(model) && isMissing(body.prompt)) return bad("you must provide a model parameter", "model")
   if (!isMissing(model) && typeof model !== "string")
@@ -42,14 +40,6 @@ export const view = (raw: Buffer): RequestView | BadRequest => {
     background: body.background === true,
     answered: Array.isArray(input) ? answeredCall(input) : null,
     session: { userId: null, cacheKey: typeof body.prompt_cache_key === "string" ? body.prompt_cache_key : null }
-  }
-}
-
-const parse = (raw: Buffer): unknown => {
-  try {
-    return JSON.parse(raw.toString("utf8"))
-  } catch {
-    return undefined
   }
 }
 
