@@ -1,5 +1,6 @@
 import { Effect } from "effect"
 import type { RequestView, SeenToolCall, TransportName, TurnSummary } from "../dialect/Dialect.ts"
+import { jsonTextOf } from "../recorder/JsonText.ts"
 import type { Recorder } from "../recorder/Recorder.ts"
 import type {
   ErrorCode,
@@ -206,21 +207,12 @@ const toolCallOf = (turn: Turn, call: SeenToolCall): ToolCall => ({
   turnId: turn.id,
   callId: call.callId,
   name: call.name,
-  arguments: call.json ? jsonOr(call.arguments) : call.arguments,
+  arguments: call.json ? jsonTextOf(call.arguments) : JSON.stringify(call.arguments),
   injected: false,
   serverUrl: null,
   error: null,
   durationMs: null
 })
-
-/** Arguments as JSON; as text where the model wrote none. */
-const jsonOr = (text: string): ToolCall["arguments"] => {
-  try {
-    return JSON.parse(text) as ToolCall["arguments"]
-  } catch {
-    return text
-  }
-}
 
 /** A record's error. */
 export const recordError = (code: ErrorCode, message: string): RecordError => ({ code, message })

@@ -15,13 +15,16 @@ const digitsAfterPoint = (decimal: string): number => {
 const scaled = (decimal: string, scale: number): bigint =>
   BigInt(decimal.replace(".", "") + "0".repeat(scale - digitsAfterPoint(decimal)))
 
-/** Adds up priced turns by key. A key whose prices are in several currencies has no sum. */
+const decimal = /^-?\d+(\.\d+)?$/
+
+/** Adds up priced turns by key. A key whose prices are in several currencies, or are no decimals, has no sum. */
 export class CostSums {
   private readonly sums = new Map<string, { cost: string; currency: string } | null>()
 
   add(key: string, cost: string, currency: string): void {
     const sum = this.sums.get(key)
-    if (sum === undefined) this.sums.set(key, { cost, currency })
+    if (!decimal.test(cost)) this.sums.set(key, null)
+    else if (sum === undefined) this.sums.set(key, { cost, currency })
     else if (sum !== null && sum.currency === currency) sum.cost = addDecimals(sum.cost, cost)
     else this.sums.set(key, null)
   }

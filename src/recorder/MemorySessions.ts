@@ -1,3 +1,4 @@
+import { addCounts } from "./Counts.ts"
 import { CostSums } from "./Decimal.ts"
 import type { SessionQuery, SessionsQuery } from "./Recorder.ts"
 import type { Interception, Session, SessionPage, Usage } from "./Records.ts"
@@ -73,11 +74,11 @@ const summary = (calls: ReadonlyArray<Used>): Session => {
     endedAt = endedAt === null || interception.endedAt === null ? null : Math.max(endedAt, interception.endedAt)
     for (const row of usage) {
       used.turns++
-      used.input += row.input ?? 0
-      used.output += row.output ?? 0
-      used.cacheRead += row.cacheRead ?? 0
-      used.cacheWrite += row.cacheWrite ?? 0
-      used.reasoning += row.reasoning ?? 0
+      used.input = addCounts(used.input, row.input)
+      used.output = addCounts(used.output, row.output)
+      used.cacheRead = addCounts(used.cacheRead, row.cacheRead)
+      used.cacheWrite = addCounts(used.cacheWrite, row.cacheWrite)
+      used.reasoning = addCounts(used.reasoning, row.reasoning)
       if (row.cost !== null && row.currency !== null) costs.add("", row.cost, row.currency)
     }
   }

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto"
 import { Effect, Option } from "effect"
+import { addCounts } from "./Counts.ts"
 import { CostSums } from "./Decimal.ts"
 import * as MemorySessions from "./MemorySessions.ts"
 import type { InterceptionQuery, RecordedToolCall, SessionQuery, SessionsQuery, ToolCallQuery } from "./Recorder.ts"
@@ -180,11 +181,11 @@ export class MemoryStore implements RecordStore {
         sum.interceptions++
         sum.turns += held.turns.size
         for (const usage of held.usage.values()) {
-          sum.input += usage.input ?? 0
-          sum.output += usage.output ?? 0
-          sum.cacheRead += usage.cacheRead ?? 0
-          sum.cacheWrite += usage.cacheWrite ?? 0
-          sum.reasoning += usage.reasoning ?? 0
+          sum.input = addCounts(sum.input, usage.input)
+          sum.output = addCounts(sum.output, usage.output)
+          sum.cacheRead = addCounts(sum.cacheRead, usage.cacheRead)
+          sum.cacheWrite = addCounts(sum.cacheWrite, usage.cacheWrite)
+          sum.reasoning = addCounts(sum.reasoning, usage.reasoning)
           if (usage.cost !== null && usage.currency !== null) costs.add(key, usage.cost, usage.currency)
         }
       }

@@ -1,5 +1,7 @@
+import { resolve } from "node:path"
 import { Clock, Context, Duration, Effect, Layer, type Option, Schedule, type Scope } from "effect"
 import { CommitQueue, logRejected } from "./CommitQueue.ts"
+import { withCounts } from "./Counts.ts"
 import { MemoryStore } from "./MemoryStore.ts"
 import type { RecorderError } from "./RecorderError.ts"
 import type {
@@ -223,7 +225,7 @@ export class Recorder extends Context.Service<
     return Recorder.of({
       open: (row) => queue.put({ opens: [row] }, refuse),
       // Without `refuse` putting never fails; the compiler is told so by this.
-      commit: (batch) => Effect.orDie(queue.put(content ? batch : withoutContent(batch), false)),
+      commit: (batch) => Effect.orDie(queue.put(withCounts(content ? batch : withoutContent(batch)), false)),
       interceptions: store.interceptions,
       interception: store.interception,
       sessions: store.sessions,

@@ -1,11 +1,12 @@
 /**
  * The records Sluice keeps of every call.
  *
- * Each schema's type is what the program carries: times are epoch milliseconds, a provider's usage is its own JSON text.
- * Its encoding is the JSON of the management API: times are ISO 8601 in UTC, that usage is JSON. Nothing is encoded on
- * the way to a store; only the API does that.
+ * Each schema's type is what the program carries: times are epoch milliseconds; a provider's usage and a tool call's
+ * arguments are JSON text, as they were written. Its encoding is the JSON of the management API: times are ISO 8601 in
+ * UTC, those texts are JSON. Nothing is encoded on the way to a store; only the API does that.
  */
 import { DateTime, Option, Schema, SchemaTransformation } from "effect"
+import { presented } from "./JsonText.ts"
 
 /** A moment: epoch milliseconds here, ISO 8601 in UTC with milliseconds in JSON. */
 export const Time = Schema.String.check(
@@ -20,19 +21,14 @@ export const Time = Schema.String.check(
   )
 )
 
-const parseOr = (text: string): Schema.Json => {
-  try {
-    return JSON.parse(text) as Schema.Json
-  } catch {
-    return text
-  }
-}
-
-/** JSON kept as the text it came as, and presented as the JSON it is. What is not JSON is presented as a string. */
+/**
+ * JSON kept as the text it came as, and presented as the JSON it is. What is not JSON, or is nested so deep that readers
+ * would not take it, is presented as a string.
+ */
 export const JsonText = Schema.Json.pipe(
   Schema.decodeTo(
     Schema.String,
-    SchemaTransformation.transform({ decode: (json: Schema.Json) => JSON.stringify(json), encode: parseOr })
+    SchemaTransformation.transform({ decode: (json: Schema.Json) => JSON.stringify(json), encode: presented })
   )
 )
 
@@ -175,8 +171,11 @@ export const ToolCall = Schema.Struct({
   callId: text,
   /** As the model called it. */
   name: Schema.String,
-  /** A JSON value; for custom tools, and where the model wrote no JSON, its text. Null where content is not recorded. */
-  arguments: Schema.Json,
+  /**
+   * What the model wrote, where that is JSON; a JSON string of it for custom tools, and where it is none. Null where
+   * content is not recorded.
+   */
+  arguments: Schema.NullOr(JsonText),
   injected: Schema.Boolean,
   serverUrl: text,
   error: Schema.NullOr(RecordError),

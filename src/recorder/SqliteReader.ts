@@ -3,45 +3,13 @@ import { CostSums } from "./Decimal.ts"
 import type { InterceptionQuery, RecordedToolCall, SessionQuery, SessionsQuery, ToolCallQuery } from "./Recorder.ts"
 import type { InterceptionDetail, InterceptionPage, SessionPage, UsageKey, UsageSum } from "./Records.ts"
 import type { SessionSlice } from "./RecordStore.ts"
+import { recordOf, sumOf } from "./SqliteRows.ts"
 import * as SqliteSessions from "./SqliteSessions.ts"
-
-type Row = Record<string, SQLInputValue>
-
-/** Columns that are not what their field is: JSON text, and 0 or 1. */
-const json: ReadonlySet<string> = new Set(["other", "arguments"])
-const boolean: ReadonlySet<string> = new Set(["injected"])
-/** Columns that no field shows. */
-const hidden: ReadonlySet<string> = new Set(["instance", "batch", "place", "error_message"])
-
-const fields = new Map<string, string>()
-const fieldOf = (column: string): string => {
-  let field = fields.get(column)
-  if (field === undefined) {
-    field = column.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
-    fields.set(column, field)
-  }
-  return field
-}
-
-/** A row as its record: each column is the field of that name, and the two of an error are one. */
-const recordOf = <A>(row: Row): A => {
-  const record: Record<string, unknown> = {}
-  for (const column of Object.keys(row)) {
-    const value = row[column]
-    if (hidden.has(column)) continue
-    if (column === "error_code")
-      record["error"] = value === null ? null : { code: value, message: row["error_message"] }
-    else if (json.has(column)) record[column] = JSON.parse(String(value))
-    else if (boolean.has(column)) record[column] = value === 1
-    else record[fieldOf(column)] = value
-  }
-  return record as A
-}
 
 const keys: Record<UsageKey, { readonly key: string; readonly order: string }> = {
   model: { key: "coalesce(i.served_model, i.requested_model, 'unknown')", order: "interceptions DESC, key" },
   actor: { key: "i.actor", order: "interceptions DESC, key" },
-  day: { key: "strftime('%Y-%m-%d', i.started_at / 1000, 'unixepoch')", order: "key DESC" }
+  day: { key: "coalesce(strftime('%Y-%m-%d', i.started_at / 1000, 'unixepoch'), 'unknown')", order: "key DESC" }
 }
 
 /** The queries, on one connection. They run for as long as they run: in a worker, not on the event loop. */
@@ -52,11 +20,11 @@ export class SqliteReader {
     this.database = database
   }
 
-  private readonly all = <A>(sql: string, ...values: Array<SQLInputValue>): Array<A> =>
-    this.database
-      .prepare(sql)
-      .all(...values)
-      .map((row) => recordOf<A>(row as Row))
+  private readonly all = <A>(sql: string, ...values: Array<SQLInputValue>): Array<A> => {
+    const statement = this.database.prepare(sql)
+    statement.setReadBigInts(true)
+    return statement.all(...values).map((row) => recordOf<A>(row))
+  }
 
   /** As of one moment, though it takes several queries. */
   private atOnce<A>(run: () => A): A {
@@ -146,13 +114,13 @@ export class SqliteReader {
     const sums = this.all<Omit<UsageSum, "cost" | "currency">>(
       `SELECT ${key} AS key, count(*) AS interceptions,
          sum((SELECT count(*) FROM turns t WHERE t.interception_id = i.id)) AS turns,
-         coalesce(sum(u.input), 0) AS input, coalesce(sum(u.output), 0) AS output,
-         coalesce(sum(u.cache_read), 0) AS cache_read, coalesce(sum(u.cache_write), 0) AS cache_write,
-         coalesce(sum(u.reasoning), 0) AS reasoning
+         ${sumOf("u.input")} AS input, ${sumOf("u.output")} AS output, ${sumOf("u.cache_read")} AS cache_read,
+         ${sumOf("u.cache_write")} AS cache_write, ${sumOf("u.reasoning")} AS reasoning
        FROM interceptions i LEFT JOIN (
-         SELECT interception_id, sum(input) AS input, sum(output) AS output, sum(cache_read) AS cache_read,
-           sum(cache_write) AS cache_write, sum(reasoning) AS reasoning
-         FROM usage GROUP BY interception_id
+         SELECT interception_id, ${sumOf("input")} AS input, ${sumOf("output")} AS output,
+           ${sumOf("cache_read")} AS cache_read, ${sumOf("cache_write")} AS cache_write,
+           ${sumOf("reasoning")} AS reasoning
+                  FROM usage GROUP BY interception_id
        ) u ON u.interception_id = i.id
        GROUP BY 1 ORDER BY ${order}`
     )

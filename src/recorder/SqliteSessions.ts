@@ -3,6 +3,7 @@ import { CostSums } from "./Decimal.ts"
 import type { RecordedToolCall, SessionQuery, SessionsQuery, ToolCallQuery } from "./Recorder.ts"
 import type { Interception, Session, SessionPage } from "./Records.ts"
 import { foundToolCalls, type SessionSlice, searchedToolCalls } from "./RecordStore.ts"
+import { recordOf, sumOf } from "./SqliteRows.ts"
 
 /** Runs a query and answers its rows as records. */
 export type All = <A>(sql: string, ...values: Array<SQLInputValue>) => Array<A>
@@ -56,12 +57,13 @@ export const sessions = (database: DatabaseSync, all: All, query: SessionsQuery)
 const summary = (database: DatabaseSync, all: All, first: First): Session => {
   const [totals] = all<Totals>(
     `SELECT count(*) AS interceptions, sum(i.ended_at IS NULL) AS running, max(i.ended_at) AS ended_at,
-       coalesce(sum(u.turns), 0) AS turns, coalesce(sum(u.input), 0) AS input, coalesce(sum(u.output), 0) AS output,
-       coalesce(sum(u.cache_read), 0) AS cache_read, coalesce(sum(u.cache_write), 0) AS cache_write,
-       coalesce(sum(u.reasoning), 0) AS reasoning
+       coalesce(sum(u.turns), 0) AS turns, ${sumOf("u.input")} AS input, ${sumOf("u.output")} AS output,
+       ${sumOf("u.cache_read")} AS cache_read, ${sumOf("u.cache_write")} AS cache_write,
+       ${sumOf("u.reasoning")} AS reasoning
      FROM interceptions i LEFT JOIN (
-       SELECT interception_id, count(*) AS turns, sum(input) AS input, sum(output) AS output,
-         sum(cache_read) AS cache_read, sum(cache_write) AS cache_write, sum(reasoning) AS reasoning
+       SELECT interception_id, count(*) AS turns, ${sumOf("input")} AS input, ${sumOf("output")} AS output,
+         ${sumOf("cache_read")} AS cache_read, ${sumOf("cache_write")} AS cache_write,
+         ${sumOf("reasoning")} AS reasoning
        FROM usage WHERE interception_id IN (SELECT id FROM interceptions WHERE session_id = ?1 AND actor = ?2)
        GROUP BY interception_id
      ) u ON u.interception_id = i.id
@@ -137,12 +139,7 @@ export const toolCalls = (database: DatabaseSync, query: ToolCallQuery): Readonl
     const isWanted = sessionId === query.sessionId
     if (isWanted) wanted++
     else if (found.length - wanted >= foundToolCalls) continue
-    found.push({
-      interceptionId: String(row["interception_id"]),
-      sessionId,
-      name: String(row["name"]),
-      arguments: JSON.parse(String(row["arguments"])) as RecordedToolCall["arguments"]
-    })
+    found.push(recordOf<RecordedToolCall>(row))
     if (wanted === foundToolCalls) break
   }
   return found

@@ -169,7 +169,7 @@ export class SqliteWriter {
       }
     }
     batch.toolCalls?.forEach((row, place) => {
-      const json = JSON.stringify(row.arguments)
+      const json = row.arguments ?? "null"
       this.pages += 1 + (json.length >>> 12)
       this.toolCall.run(
         row.interceptionId,

@@ -19,19 +19,26 @@ const canonical = (value: unknown, depth: number): string => {
   return `{${text}}`
 }
 
-const parsed = (text: string): unknown => {
-  // Some servers send nothing where a tool takes nothing, and clients send that back as an object.
-  if (text.trim() === "") return {}
-  try {
-    return JSON.parse(text)
-  } catch {
-    return text
+const parsed = (given: string): unknown => {
+  let text = given
+  for (;;) {
+    // Some servers send nothing where a tool takes nothing, and clients send that back as an object.
+    if (text.trim() === "") return {}
+    let value: unknown
+    try {
+      value = JSON.parse(text)
+    } catch {
+      return text
+    }
+    // Records keep text that is no JSON as a JSON string; each time it is taken out of one it is shorter.
+    if (typeof value !== "string") return value
+    text = value
   }
 }
 
 /**
- * What tells the arguments of one tool call from those of another: the same for equal JSON, whether given as a value or
- * as its text; what is not JSON is compared as text. The arguments themselves are not in it.
+ * What tells the arguments of one tool call from those of another: the same for equal JSON, whether given as a value, as
+ * its text or as a JSON string of its text; what is not JSON is compared as text. The arguments themselves are not in it.
  */
 export const digestOf = (value: unknown): string =>
   hash("sha256", canonical(typeof value === "string" ? parsed(value) : value, 0), "base64")

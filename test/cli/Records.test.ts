@@ -71,7 +71,7 @@ const detail: InterceptionDetail = {
       turnId: "t1",
       callId: "call_1",
       name: "search",
-      arguments: { q: "x" },
+      arguments: '{"q":"x"}',
       injected: false,
       serverUrl: null,
       error: null,

@@ -92,7 +92,7 @@ export class Ledger {
       const calls = batch.toolCalls!.map(({ callId, name, arguments: written }) => ({
         callId,
         name,
-        arguments: written as unknown
+        arguments: written === null ? null : (JSON.parse(written) as unknown)
       }))
       assert.deepStrictEqual(calls, [...expected.toolCalls])
     }

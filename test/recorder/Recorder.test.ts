@@ -49,8 +49,8 @@ describe.each(stores)("Recorder over $name", ({ recorder: make }) => {
           usage("i1", 1, { input: null, output: null, raw: null, provenance: "unknown", other: {} })
         ],
         toolCalls: [
-          toolCall("i1", "call_a", { arguments: { deep: [1, "zwei", null, { x: true }] } }),
-          toolCall("i1", "call_b", { arguments: "not json", injected: true, durationMs: 4.25 })
+          toolCall("i1", "call_a", { arguments: '{"deep": [1, "zwei", null, {"x": true}]}' }),
+          toolCall("i1", "call_b", { arguments: '"not json"', injected: true, durationMs: 4.25 })
         ],
         thoughts: [thought("i1", "first"), thought("i1", "second")],
         closes: [close("i1")]
@@ -72,8 +72,8 @@ describe.each(stores)("Recorder over $name", ({ recorder: make }) => {
         usage("i1", 1, { input: null, output: null, raw: null, provenance: "unknown", other: {} })
       ])
       assert.deepStrictEqual(detail.toolCalls, [
-        toolCall("i1", "call_a", { arguments: { deep: [1, "zwei", null, { x: true }] } }),
-        toolCall("i1", "call_b", { arguments: "not json", injected: true, durationMs: 4.25 })
+        toolCall("i1", "call_a", { arguments: '{"deep": [1, "zwei", null, {"x": true}]}' }),
+        toolCall("i1", "call_b", { arguments: '"not json"', injected: true, durationMs: 4.25 })
       ])
       assert.deepStrictEqual(detail.thoughts, [thought("i1", "first"), thought("i1", "second")])
       const json = yield* Schema.encodeEffect(InterceptionDetail)(detail)

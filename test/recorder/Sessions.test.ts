@@ -249,7 +249,7 @@ describe.each(stores)("tool calls over $name", ({ make }) => {
           toolCalls: [toolCall(id, "c"), toolCall(id, "d", { name: "other" }), toolCall(id, "")]
         })
       }
-      const one = { name: "get_time", arguments: { zone: "UTC" } }
+      const one = { name: "get_time", arguments: '{"zone":"UTC"}' }
       const byId = (rows: ReadonlyArray<{ interceptionId: string }>) =>
         [...rows]
           .map((row) => row.interceptionId)

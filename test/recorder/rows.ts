@@ -77,7 +77,7 @@ export const toolCall = (interceptionId: string, callId: string, change: Partial
   turnId: `${interceptionId}-t0`,
   callId,
   name: "get_time",
-  arguments: { zone: "UTC" },
+  arguments: '{"zone":"UTC"}',
   injected: false,
   serverUrl: null,
   error: null,

@@ -1,0 +1,46 @@
+import type { Schema } from "effect"
+
+/**
+ * How deep JSON may be to be presented as JSON. Readers have limits of their own, 128 in some, and what encodes it here
+ * recurses: what a model or a provider wrote must overflow neither.
+ */
+const deepest = 100
+
+const isJson = (text: string): boolean => {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Whether a JSON text is nested deeper than is presented. Brackets within strings do not count. */
+const isTooDeep = (json: string): boolean => {
+  let depth = 0
+  let inString = false
+  for (let i = 0; i < json.length; i++) {
+    const code = json.charCodeAt(i)
+    if (inString) {
+      if (code === 0x5c) i++
+      else if (code === 0x22) inString = false
+    } else if (code === 0x22) inString = true
+    else if (code === 0x5b || code === 0x7b) {
+      if (++depth > deepest) return true
+    } else if (code === 0x5d || code === 0x7d) depth--
+  }
+  return false
+}
+
+/** Text that may be JSON as JSON text: itself where it is, else a JSON string. Nothing of any depth overflows. */
+export const jsonTextOf = (text: string): string => (isJson(text) ? text : JSON.stringify(text))
+
+/** The JSON value of a JSON text; the text itself where it is none, or too deep to be presented. */
+export const presented = (text: string): Schema.Json => {
+  if (isTooDeep(text)) return text
+  try {
+    return JSON.parse(text) as Schema.Json
+  } catch {
+    return text
+  }
+}
