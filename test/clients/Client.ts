@@ -7,25 +7,47 @@ import { Data, Effect, type Scope } from "effect"
 
 /** A program from npm, at the version that this suite was written against. */
 export interface ClientPackage {
-  /** What it is recorded as. */
-  readonly client: string
   /** Names and exact versions. The first is the client, the others are what it needs beside it. */
   readonly packages: ReadonlyArray<readonly [name: string, version: string]>
-  /** The script that starts it, below `node_modules`. */
-  readonly script: string
+  /** What starts it, below `node_modules`: a script or a native program. */
+  readonly program: string
 }
 
 export const claudeCode: ClientPackage = {
-  client: "claude-code",
   packages: [["@anthropic-ai/claude-code", "2.1.329"]],
   // Finds the native program of this platform; `bin/claude.exe` is put there by an install script, which is not run.
-  script: "@anthropic-ai/claude-code/cli-wrapper.cjs"
+  program: "@anthropic-ai/claude-code/cli-wrapper.cjs"
 }
 
 export const codex: ClientPackage = {
-  client: "codex",
   packages: [["@openai/codex", "0.169.0"]],
-  script: "@openai/codex/bin/codex.js"
+  program: "@openai/codex/bin/codex.js"
+}
+
+export const openCode: ClientPackage = {
+  packages: [["opencode-ai", "1.18.33"]],
+  // The package's own script has to be made by an install script first.
+  program: `opencode-${process.platform}-${process.arch}${process.arch === "x64" ? "-baseline" : ""}/bin/opencode`
+}
+
+export const pi: ClientPackage = {
+  packages: [["@mariozechner/pi-coding-agent", "0.73.1"]],
+  program: "@mariozechner/pi-coding-agent/dist/cli.js"
+}
+
+export const qwenCode: ClientPackage = {
+  packages: [["@qwen-code/qwen-code", "0.24.4"]],
+  program: "@qwen-code/qwen-code/cli-entry.js"
+}
+
+/** Libraries, which have no program: `program` is one of their files. */
+export const langChain: ClientPackage = {
+  packages: [
+    ["@langchain/openai", "1.6.0"],
+    ["@langchain/anthropic", "1.5.11"],
+    ["@langchain/core", "1.2.13"]
+  ],
+  program: "@langchain/openai/dist/index.js"
 }
 
 /** A client could not be installed. */
@@ -46,14 +68,14 @@ const progress = (line: string) => Effect.sync(() => process.stderr.write(`clien
 /**
  * Sees to it that a client is there, and says so while it takes its time. No install script is run.
  *
- * @returns the path of the script that starts it
+ * @returns the path of the program
  */
 export const install = (wanted: ClientPackage): Effect.Effect<string, NotInstalled> =>
   Effect.gen(function* () {
     const [[name, version]] = wanted.packages as [readonly [string, string]]
     const folder = join(cache, `${name.replaceAll("/", "+")}@${version}`)
-    const script = join(folder, "node_modules", wanted.script)
-    if (existsSync(script)) return script
+    const program = join(folder, "node_modules", wanted.program)
+    if (existsSync(program)) return program
     yield* progress(`installing ${name} ${version} …`)
     const started = performance.now()
     const partial = `${folder}.partial`
@@ -79,8 +101,9 @@ export const install = (wanted: ClientPackage): Effect.Effect<string, NotInstall
     if (result.code !== 0) return yield* new NotInstalled({ client: name, detail: result.stderr })
     // Only a whole installation has its name: one that was broken off is begun anew.
     renameSync(partial, folder)
+    if (!existsSync(program)) return yield* new NotInstalled({ client: name, detail: `there is no ${wanted.program}` })
     yield* progress(`installed ${name} ${version} in ${Math.round((performance.now() - started) / 1000)} s`)
-    return script
+    return program
   })
 
 export interface RunOptions {

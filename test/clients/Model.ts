@@ -104,27 +104,30 @@ export const refuse = (
 
 /** What an agent's tools are called with to read a file, by the tool's name. */
 const reading: { readonly [tool: string]: (file: string) => object } = {
-  read_file: (file) => ({ path: file }),
   Bash: (file) => ({ command: `cat ${file}`, description: "Read the file" }),
   bash: (file) => ({ command: `cat ${file}`, description: "Read the file" }),
   exec_command: (file) => ({ cmd: `cat ${file}` }),
   shell_command: (file) => ({ command: `cat ${file}` }),
-  run_shell_command: (file) => ({ command: `cat ${file}`, description: "Read the file", is_background: false })
+  run_shell_command: (file) => ({ command: `cat ${file}`, description: "Read the file", is_background: false }),
+  // The tool of the SDKs' cases. Others have one of this name with other parameters, so it comes last.
+  read_file: (file) => ({ path: file })
 }
 
 /**
- * A model that is asked to `read FILE` calls a tool that does, and otherwise quotes what it was told: the results of its
- * tools, or the last line of the prompt.
+ * A model that is asked to `read FILE` calls a tool that does, and otherwise quotes a line of what it was told: of
+ * the results of its tools, or of the prompt.
  */
 export const assistant = (asked: Asked, turn: number): Omit<ModelAnswer, "model"> => {
   const file = /\bread (\S+\.txt)/.exec(asked.prompt)?.[1]
-  const name = asked.tools.find((tool) => Object.hasOwn(reading, tool))
+  const name = Object.keys(reading).find((tool) => asked.tools.includes(tool))
   if (file !== undefined && name !== undefined && asked.results === null) {
     const args = reading[name]?.(file) ?? {}
     return { turn, thought: "A tool can read this.", text: "I look.", call: { name, arguments: args } }
   }
-  const heard = asked.results ?? asked.prompt
-  return { turn, thought: "This is easy.", text: `Heard: ${heard.trim().split("\n").at(-1)}` }
+  const lines = (asked.results ?? asked.prompt).trim().split("\n")
+  // Agents put what they know of a command around its output.
+  const output = asked.results === null ? undefined : lines.findLast((line) => / says /.test(line))
+  return { turn, thought: "This is easy.", text: `Heard: ${output ?? lines.at(-1)}` }
 }
 
 /** What an upstream has besides models: counts of tokens, no WebSockets, and nothing else. */

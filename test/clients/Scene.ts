@@ -64,14 +64,16 @@ export interface Home {
   readonly cwd: string
   /** Hosts that it tried to reach beyond the loopback. */
   readonly strangers: ReadonlyArray<string>
-  /** Runs a script on this Node with an environment of `PATH`, `HOME`, the trap as proxy, and what is given. */
+  /** Runs a program, scripts on this Node, with an environment of `PATH`, `HOME`, the trap as proxy, and what is given. */
   readonly run: (
-    script: string,
+    program: string,
     args: ReadonlyArray<string>,
     env: { readonly [name: string]: string },
     timeout?: number
   ) => Effect.Effect<RunResult>
 }
+
+const isScript = (program: string): boolean => /\.c?js$/.test(program)
 
 export const makeHome: Effect.Effect<Home, never, Scope.Scope> = Effect.gen(function* () {
   const folder = yield* temporaryDirectory
@@ -84,10 +86,10 @@ export const makeHome: Effect.Effect<Home, never, Scope.Scope> = Effect.gen(func
     home,
     cwd,
     strangers: wanted,
-    run: (script, args, env, timeout = 60_000) =>
+    run: (program, args, env, timeout = 60_000) =>
       run({
-        command: process.execPath,
-        args: [script, ...args],
+        command: isScript(program) ? process.execPath : program,
+        args: isScript(program) ? [program, ...args] : args,
         cwd,
         env: {
           PATH: searchPath,
