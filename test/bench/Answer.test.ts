@@ -18,7 +18,7 @@ describe("Answer", () => {
   it("reads the same from pieces of any size", () => {
     for (let size = 1; size <= whole.length; size++) {
       const answer = readIn(whole, size)
-      expect([answer.status, answer.bytes, answer.chunks, answer.done, answer.endsWithDone]).toEqual([
+      expect([answer.status, answer.bytes, answer.chunks, answer.done, answer.endsWithEvent(done)]).toEqual([
         200,
         events.length * 2 + done.length,
         2,
@@ -34,11 +34,20 @@ describe("Answer", () => {
 
   it("sees a stream that ends without [DONE]", () => {
     const answer = readIn(`${head}${chunk(done)}${chunk(events)}0\r\n\r\n`, 5)
-    expect([answer.done, answer.endsWithDone]).toEqual([true, false])
+    expect([answer.done, answer.endsWithEvent(done)]).toEqual([true, false])
   })
 
-  it("finds [DONE] where it was cut by a chunk boundary", () => {
-    expect(readIn(`${head}${chunk("data: [DO")}${chunk("NE]\n\n")}0\r\n\r\n`, 64).endsWithDone).toBe(true)
+  it("finds the last event where it was cut by a chunk boundary", () => {
+    const answer = readIn(`${head}${chunk("data: [DO")}${chunk("NE]\n\n")}0\r\n\r\n`, 64)
+    expect(answer.endsWithEvent(done)).toBe(true)
+  })
+
+  it("finds a last event of several thousand bytes behind a long stream, and none that is not whole", () => {
+    const last = (end: string) => `event: end\ndata: "${"x".repeat(8000)}"${end}`
+    const read = (end: string) => readIn(`${head}${chunk(events.repeat(2000))}${chunk(last(end))}0\r\n\r\n`, 1000)
+    expect(read("\n\n").endsWithEvent("event: end\n")).toBe(true)
+    expect(read("\n\n").endsWithEvent("data: ")).toBe(false)
+    expect(read("\n").endsWithEvent("event: end\n")).toBe(false)
   })
 
   it("counts a body with a length", () => {

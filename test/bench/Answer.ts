@@ -4,8 +4,9 @@
  */
 
 const headEnd = Buffer.from("\r\n\r\n")
-/** How many of the body's last bytes are kept. */
-const tailSize = 14
+const eventEnd = "\n\n"
+/** How many of the body's last bytes are kept at least: more than any stream's last event has. */
+const tailSize = 8192
 
 export class Answer {
   status = 0
@@ -28,7 +29,9 @@ export class Answer {
   /** Bytes of a line end that are still to come. */
   private skip = 0
   private last = false
-  private tail = ""
+  /** The body's last pieces, as they came in. */
+  private tail: Array<Buffer> = []
+  private tailBytes = 0
 
   /** Takes in bytes; throws where they are not an HTTP answer. */
   push(input: Buffer): void {
@@ -49,9 +52,12 @@ export class Answer {
     if (!this.chunked && this.left === 0) this.done = true
   }
 
-  /** Whether the body ended as a complete stream does. */
-  get endsWithDone(): boolean {
-    return this.tail.endsWith("data: [DONE]\n\n")
+  /** Whether the body so far ends with a whole event that begins with `start`. */
+  endsWithEvent(start: string): boolean {
+    const tail = Buffer.concat(this.tail).toString("latin1")
+    if (!tail.endsWith(eventEnd)) return false
+    const before = tail.lastIndexOf(eventEnd, tail.length - eventEnd.length - 1)
+    return tail.startsWith(start, before < 0 ? 0 : before + eventEnd.length)
   }
 
   private readHead(head: string): void {
@@ -69,8 +75,9 @@ export class Answer {
     if (length > this.left) throw new Error("more bytes than the answer's length")
     this.left -= length
     this.bytes += length
-    const from = Math.max(start, end - tailSize)
-    this.tail = (this.tail + bytes.toString("latin1", from, end)).slice(-tailSize)
+    this.tail.push(bytes.subarray(start, end))
+    this.tailBytes += length
+    while (this.tailBytes - this.tail[0]!.length >= tailSize) this.tailBytes -= this.tail.shift()!.length
   }
 
   private readChunks(bytes: Buffer): void {

@@ -2,14 +2,15 @@
 import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { Child, type Cores, fileOf } from "./Child.ts"
+import type { Dialect } from "./Dialect.ts"
 import type { Recording } from "./Options.ts"
 
 export interface Contender {
   readonly name: string
   /** Null for the floor. */
   readonly recording: Recording | null
-  /** The path of the intercepted route. */
-  readonly path: string
+  /** What the paths of the dialects are appended to. */
+  readonly base: string
   readonly start: () => Promise<Child>
 }
 
@@ -25,6 +26,8 @@ export interface Ground {
   /** A directory of this run, removed at its end. */
   readonly directory: string
   readonly upstreamPort: number
+  /** What the provider is to speak. */
+  readonly dialects: ReadonlyArray<Dialect>
 }
 
 const listening = /listening on http:\/\/[^:\s]+:(\d+)/
@@ -32,7 +35,7 @@ const listening = /listening on http:\/\/[^:\s]+:(\d+)/
 export const floor = (ground: Ground): Contender => ({
   name: "bare pipe",
   recording: null,
-  path: "/v1/chat/completions",
+  base: "/v1",
   start: () =>
     Child.start({
       name: "bare pipe",
@@ -50,18 +53,20 @@ export const gateway = (ground: Ground, { name, command }: Gateway, recording: R
   return {
     name: title,
     recording,
-    path: "/up/v1/chat/completions",
+    base: "/up/v1",
     start: () => {
       // A new directory each time: every process begins with an empty store.
       const directory = join(ground.directory, String(++directories))
       mkdirSync(directory)
       const config = join(directory, "sluice.yaml")
+      const dialects = ground.dialects.map(({ configName }) => configName).join(", ")
       const url = recording === "none" ? "none:" : `sqlite:${join(directory, "records.db")}`
       writeFileSync(
         config,
         `recorder: { url: ${JSON.stringify(url)}, spool: ${JSON.stringify(join(directory, "spool"))} }\n` +
           "providers:\n" +
-          `  up: { type: openai-compatible, base_url: "http://127.0.0.1:${ground.upstreamPort}/v1", api_key: "bench" }\n`
+          `  up: { type: openai-compatible, base_url: "http://127.0.0.1:${ground.upstreamPort}/v1", ` +
+          `api_key: "bench", dialects: [${dialects}] }\n`
       )
       const [file = "", ...args] = command
       return Child.start({

@@ -12,8 +12,8 @@ export interface Call {
   readonly port: number
   readonly path: string
   readonly body: string
-  /** Whether the answer is a stream, which must end with `[DONE]`. */
-  readonly stream: boolean
+  /** How the last event of the answer must begin, if the answer is to be a stream; null for JSON. */
+  readonly end: string | null
 }
 
 /** Calls made back to back by several clients. */
@@ -50,7 +50,7 @@ const freshness = 2_000
 const requestOf = (call: Call): Buffer =>
   Buffer.from(
     `POST ${call.path} HTTP/1.1\r\nhost: 127.0.0.1:${call.port}\r\ncontent-type: application/json\r\n` +
-      `accept: ${call.stream ? "text/event-stream" : "application/json"}\r\nauthorization: Bearer bench-client\r\n` +
+      `accept: ${call.end !== null ? "text/event-stream" : "application/json"}\r\nauthorization: Bearer bench-client\r\n` +
       `content-length: ${Buffer.byteLength(call.body)}\r\n\r\n${call.body}`
   )
 
@@ -124,9 +124,9 @@ class Client {
   }
 }
 
-const check = (answer: Answer, stream: boolean): void => {
+const check = (answer: Answer, end: string | null): void => {
   if (answer.status !== 200) throw new Error(`status ${answer.status}`)
-  if (stream && !answer.endsWithDone) throw new Error("a stream ended without [DONE]")
+  if (end !== null && !answer.endsWithEvent(end)) throw new Error(`a stream ended without ${end.trimEnd()}`)
 }
 
 /** The connections of the last run to each port. */
@@ -153,7 +153,7 @@ const run = async (input: RunInput): Promise<RunOutput> => {
         while (left > 0) {
           left--
           const answer = await client.call(request)
-          check(answer, input.stream)
+          check(answer, input.end)
           if (bytes !== -1 && bytes !== answer.bytes) throw new Error(`bodies of ${bytes} and ${answer.bytes} bytes`)
           bytes = answer.bytes
           chunks += answer.chunks
@@ -179,7 +179,7 @@ const sample = async (input: SampleInput): Promise<SampleOutput> => {
     // The first call pays for the connection and is not counted.
     for (let i = -1; i < input.count; i++) {
       const start = performance.now()
-      check(await client.call(request), input.stream)
+      check(await client.call(request), input.end)
       if (i >= 0) {
         head.push(client.firstByte - start)
         body.push(client.firstOfBody - start)

@@ -1,6 +1,7 @@
 /** The measurements. Each takes the contenders, the floor first, and answers raw numbers. */
 import type { Child } from "./Child.ts"
 import type { Contender } from "./Contender.ts"
+import type { Dialect } from "./Dialect.ts"
 import type { RunInput, RunOutput, SampleInput, SampleOutput } from "./Load.ts"
 import type { Options } from "./Options.ts"
 import type { Holding, SelfTime } from "./Probe.ts"
@@ -14,6 +15,7 @@ export interface Running {
 
 export interface Field {
   readonly options: Options
+  readonly dialect: Dialect
   readonly load: Child
   readonly upstream: Child
   readonly progress: (text: string) => void
@@ -53,14 +55,6 @@ export interface MemoryResult {
 
 const sleep = (milliseconds: number) => new Promise<void>((resolve) => setTimeout(resolve, milliseconds))
 
-const messages = [
-  { role: "system", content: "You are a careful assistant. ".repeat(16) },
-  { role: "user", content: "Say something of a hundred words." }
-]
-const streamBody = JSON.stringify({ model: "bench", messages, stream: true, stream_options: { include_usage: true } })
-const idleBody = JSON.stringify({ model: "idle", messages, stream: true, stream_options: { include_usage: true } })
-const jsonBody = JSON.stringify({ model: "bench", messages })
-
 const clients = 16
 const callsPerBlock = 250
 
@@ -77,19 +71,19 @@ const explain = (child: Child) => (error: Error) => {
 
 /** CPU time per call: all contenders once per round, each with the same number of calls. */
 export const measureCpu = async (
-  { options, load, progress }: Field,
+  { options, dialect, load, progress }: Field,
   field: ReadonlyArray<Running>,
   stream: boolean
 ): Promise<Array<CpuResult>> => {
-  const what = stream ? "CPU per stream" : "CPU per JSON call"
+  const what = `${dialect.name}: CPU per ${stream ? "stream" : "JSON call"}`
   const run = ({ contender, child }: Running, count: number): Promise<RunOutput> => {
     child.calls += count
     return load
       .ask<RunOutput>("run", {
         port: child.port,
-        path: contender.path,
-        body: stream ? streamBody : jsonBody,
-        stream,
+        path: contender.base + dialect.path,
+        body: stream ? dialect.asking.stream : dialect.asking.json,
+        end: stream ? dialect.end : null,
         clients,
         count
       } satisfies RunInput)
@@ -149,7 +143,7 @@ export const measureCpu = async (
 
 /** Time to first byte, one client, the contenders alternating in small blocks. */
 export const measureFirstByte = async (
-  { options, load, progress }: Field,
+  { options, dialect, load, progress }: Field,
   field: ReadonlyArray<Running>
 ): Promise<Array<FirstByteResult>> => {
   const perBlock = 10
@@ -162,15 +156,16 @@ export const measureFirstByte = async (
     return load
       .ask<SampleOutput>("sample", {
         port: running.child.port,
-        path: running.contender.path,
-        body: streamBody,
-        stream: true,
+        path: running.contender.base + dialect.path,
+        body: dialect.asking.stream,
+        end: dialect.end,
         count,
         pause: 2
       } satisfies SampleInput)
       .catch(explain(running.child))
   }
-  progress("time to first byte: warming up")
+  const what = `${dialect.name}: time to first byte`
+  progress(`${what}: warming up`)
   for (const running of field) await sample(running, 100)
   let roundStart = 0
   for (let block = 0; block < blocks; block++) {
@@ -185,7 +180,7 @@ export const measureFirstByte = async (
         rounds[i]!.push(median(body.slice(roundStart * perBlock)))
       })
       roundStart = block + 1
-      progress(`time to first byte: ${roundStart * perBlock} samples of each`)
+      progress(`${what}: ${roundStart * perBlock} samples of each`)
     }
   }
   return field.map(({ contender }, i) => {
@@ -218,28 +213,31 @@ export const recorded = async (child: Child): Promise<number | string> => {
 
 /** Memory of a process of its own, which has served a few calls before anything is counted. */
 export const measureMemory = async (
-  { load, upstream, progress }: Field,
+  { dialect, load, upstream, progress }: Field,
   contender: Contender,
   count: number
 ): Promise<MemoryResult> => {
   const child = await contender.start()
-  const call = { port: child.port, path: contender.path, body: streamBody, stream: true }
-  const hold = (streams: number) => load.ask("hold", { ...call, body: idleBody, count: streams }).catch(explain(child))
+  const { asking, end } = dialect
+  const call = { port: child.port, path: contender.base + dialect.path, body: asking.stream, end }
+  const hold = (streams: number) =>
+    load.ask("hold", { ...call, body: asking.idle, count: streams }).catch(explain(child))
   const holding = async (): Promise<Holding> => {
     // The kernel's buffers, the garbage and the timers of the opening settle first.
     await sleep(700)
     return child.ask<Holding>("holding")
   }
   try {
-    progress(`memory: ${contender.name}`)
+    const what = `${dialect.name}: memory: ${contender.name}`
+    progress(what)
     await load.ask("run", { ...call, clients, count: clients * 20 } satisfies RunInput).catch(explain(child))
     await hold(clients)
     await load.ask("release")
     const before = await holding()
-    progress(`memory: ${contender.name}, ${count} idle streams`)
+    progress(`${what}, ${count} idle streams`)
     await hold(count)
     const open = await holding()
-    progress(`memory: ${contender.name}, ${count * 4} idle streams`)
+    progress(`${what}, ${count * 4} idle streams`)
     await hold(count * 3)
     const grown = await holding()
     await load.ask("release")

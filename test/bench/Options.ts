@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util"
 import type { Gateway } from "./Contender.ts"
+import { dialects, type DialectName } from "./Dialect.ts"
 
 /** `none` records nothing; `sqlite` commits before the terminal frame goes out. */
 export type Recording = "none" | "sqlite"
@@ -7,6 +8,8 @@ export type Figure = "cpu" | "json" | "ttfb" | "memory"
 
 export interface Options {
   readonly gateways: ReadonlyArray<Gateway>
+  /** Each is measured by itself, with processes of its own. */
+  readonly dialects: ReadonlyArray<DialectName>
   readonly figures: ReadonlySet<Figure>
   readonly recordings: ReadonlyArray<Recording>
   readonly rounds: number
@@ -29,6 +32,7 @@ export interface Options {
 
 export const usage = `npm run bench -- [options]
 
+  --dialect NAME                chat, responses or messages, or all: one after the other, a table for each (chat)
   --only cpu|json|ttfb|memory   one figure; may be repeated
   --recorder none|sqlite        one way of recording instead of both
   --rounds N                    rounds of the CPU figures (5)
@@ -36,7 +40,7 @@ export const usage = `npm run bench -- [options]
   --pace MS                     milliseconds between two writes of a stream (0: one turn of the event loop)
   --samples N                   samples of each contender for the time to first byte (1000)
   --idle N                      idle streams held open for the memory figure (1000)
-  --quick                       less of everything: under a minute
+  --quick                       less of everything: about a minute for a dialect
   --dist                        measure dist/main.js instead of src/main.ts
   --gateway COMMAND             measure this command instead; "serve --config FILE --port 0" is appended
   --against [NAME=]COMMAND      measure this gateway as well; may be repeated
@@ -46,6 +50,7 @@ export const usage = `npm run bench -- [options]
 
 const figures: ReadonlyArray<Figure> = ["cpu", "json", "ttfb", "memory"]
 const recordings: ReadonlyArray<Recording> = ["none", "sqlite"]
+const dialectNames = dialects.map(({ name }) => name)
 
 const integer = (name: string, text: string | undefined, otherwise: number): number => {
   const value = text === undefined ? otherwise : Number(text)
@@ -69,6 +74,7 @@ export const readOptions = (args: ReadonlyArray<string>): Options | null => {
   const { values } = parseArgs({
     args: [...args],
     options: {
+      dialect: { type: "string", default: "chat" },
       only: { type: "string", multiple: true },
       recorder: { type: "string", multiple: true },
       rounds: { type: "string" },
@@ -93,9 +99,12 @@ export const readOptions = (args: ReadonlyArray<string>): Options | null => {
     const [, name = `other ${i + 1}`, command = ""] = /^(?:([^=/\s]+)=)?(.*)$/s.exec(text) ?? []
     return { name, command: words(command) }
   })
+  const chosen = choose("dialect", [values.dialect], [...dialectNames, "all" as const])
+  const measured = dialectNames.filter((name) => chosen.includes(name) || chosen.includes("all"))
   const streams = integer("streams", values.streams, quick ? 600 : 2000)
   return {
     gateways: [{ name: "sluice", command: values.gateway === undefined ? sluice : words(values.gateway) }, ...others],
+    dialects: measured,
     figures: new Set(choose("only", values.only, figures)),
     recordings: choose("recorder", values.recorder, recordings),
     rounds: integer("rounds", values.rounds, quick ? 3 : 5),
@@ -106,6 +115,6 @@ export const readOptions = (args: ReadonlyArray<string>): Options | null => {
     idle: integer("idle", values.idle, quick ? 500 : 1000),
     profile: values.profile === undefined ? 0 : integer("profile", values.profile, 0),
     json: values.json ?? null,
-    limit: quick ? 120_000 : 300_000
+    limit: (quick ? 120_000 : 300_000) * measured.length
   }
 }

@@ -42,7 +42,7 @@ export const reportCpu = (title: string, results: ReadonlyArray<CpuResult>, targ
   return [title, table([head, ...rows]), ...profiles].join("\n")
 }
 
-export const reportFirstByte = (results: ReadonlyArray<FirstByteResult>, target: Target): string => {
+export const reportFirstByte = (title: string, results: ReadonlyArray<FirstByteResult>, target: Target): string => {
   const floor = results[0]!
   const rows = results.map((result, index) => {
     const added = result.p50 - floor.p50
@@ -62,13 +62,13 @@ export const reportFirstByte = (results: ReadonlyArray<FirstByteResult>, target:
     ]
   })
   const head = ["", ...perRound(floor.rounds), "p50", "added", "reach", "p99", "head added"]
-  return ["Time to the first byte of the body, one client, ms", table([head, ...rows])].join("\n")
+  return [title, table([head, ...rows])].join("\n")
 }
 
 /** Resident memory per idle stream, in bytes. */
 export const perStream = (result: MemoryResult): number => (result.open.rss - result.before.rss) / result.count
 
-export const reportMemory = (results: ReadonlyArray<MemoryResult>, target: Target): string => {
+export const reportMemory = (subject: string, results: ReadonlyArray<MemoryResult>, target: Target): string => {
   const floor = perStream(results[0]!)
   const kilobytes = (bytes: number) => (bytes / 1000).toFixed(1)
   const megabytes = (bytes: number) => (bytes / 1e6).toFixed(0)
@@ -107,5 +107,5 @@ export const reportMemory = (results: ReadonlyArray<MemoryResult>, target: Targe
     "sockets",
     "left"
   ]
-  return [`Memory per idle open stream, ${count} streams, then ${count * 4}`, table([head, ...rows])].join("\n")
+  return [`${subject}, ${count} streams, then ${count * 4}`, table([head, ...rows])].join("\n")
 }

@@ -9,7 +9,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { cpus, tmpdir } from "node:os"
 import { join } from "node:path"
 import { Child, findCores, fileOf, killAll, stepAside } from "./Child.ts"
-import { floor, type Ground, gateway } from "./Contender.ts"
+import { type Contender, floor, type Ground, gateway } from "./Contender.ts"
+import { dialects } from "./Dialect.ts"
 import {
   type Field,
   measureCpu,
@@ -47,8 +48,8 @@ const bench = async (options: Options, directory: string): Promise<object> => {
     Child.start({ name: file, command: process.execPath, args: [fileOf(file), ...args], core: cores?.others, ready })
   const upstream = await helper("Upstream.ts", /listening on \S+:(\d+)/, String(options.pace))
   const load = await helper("Load.ts", /ready/)
-  const ground: Ground = { cores, directory, upstreamPort: upstream.port }
-  const field: Field = { options, load, upstream, progress }
+  const measured = dialects.filter(({ name }) => options.dialects.includes(name))
+  const ground: Ground = { cores, directory, upstreamPort: upstream.port, dialects: measured }
 
   const contenders = [
     floor(ground),
@@ -67,6 +68,20 @@ const bench = async (options: Options, directory: string): Promise<object> => {
   print(`${system}; ${pinned}`)
   const raw: Record<string, unknown> = { date: new Date().toISOString(), system, pinned, options: describe(options) }
 
+  for (const dialect of measured) {
+    raw[dialect.name] = await measure({ options, dialect, load, upstream, progress }, contenders, target)
+  }
+  return raw
+}
+
+/** Everything that was asked for, for one dialect; prints the tables and answers the raw numbers. */
+const measure = async (
+  field: Field,
+  contenders: ReadonlyArray<Contender>,
+  target: (goals: Readonly<Record<Recording, number | null>>) => Target
+): Promise<object> => {
+  const { options, dialect } = field
+  const raw: Record<string, unknown> = {}
   if (["cpu", "json", "ttfb"].some((figure) => options.figures.has(figure as never))) {
     const running: Array<Running> = []
     for (const contender of contenders) running.push({ contender, child: await contender.start() })
@@ -74,19 +89,21 @@ const bench = async (options: Options, directory: string): Promise<object> => {
       const results = await measureCpu(field, running, true)
       raw["cpu"] = results
       const title =
-        "CPU per stream, µs (100 chunks, four to a write, 16 clients), and over the pipe's in the same round"
+        `${dialect.title}: CPU per stream, µs (100 pieces of text, four to a write, 16 clients), ` +
+        "and over the pipe's in the same round"
       print(reportCpu(title, results, target({ none: 1.15, sqlite: 1.4 })))
     }
     if (options.figures.has("json")) {
       const results = await measureCpu(field, running, false)
       raw["json"] = results
-      const title = "CPU per JSON call, µs (2 KB answer, 16 clients), and over the pipe's in the same round"
+      const title = `${dialect.title}: CPU per JSON call, µs (16 clients), and over the pipe's in the same round`
       print(reportCpu(title, results, target({ none: null, sqlite: 2 })))
     }
     if (options.figures.has("ttfb")) {
       const results = await measureFirstByte(field, running)
       raw["firstByte"] = results
-      print(reportFirstByte(results, target({ none: 0.35, sqlite: 0.7 })))
+      const title = `${dialect.title}: time to the first byte of the body, one client, ms`
+      print(reportFirstByte(title, results, target({ none: 0.35, sqlite: 0.7 })))
     }
     for (const { contender, child } of running) {
       if (contender.recording === "sqlite") {
@@ -103,7 +120,7 @@ const bench = async (options: Options, directory: string): Promise<object> => {
     const idle = affordableIdle(options.idle)
     for (const contender of contenders) results.push(await measureMemory(field, contender, idle))
     raw["memory"] = results
-    print(reportMemory(results, target({ none: 1.7, sqlite: 1.7 })))
+    print(reportMemory(`${dialect.title}: memory per idle open stream`, results, target({ none: 1.7, sqlite: 1.7 })))
   }
   return raw
 }
