@@ -256,6 +256,34 @@ describe("Codex", () => {
     })
   )
 
+  it.live("is not warned of another model where the gateway chose it by an alias", () =>
+    Effect.gen(function* () {
+      const ask = (alias: boolean) =>
+        Effect.gen(function* () {
+          const scene = yield* makeScene(
+            (asked, turn) => {
+              const answer = say(asked, assistant(asked, turn))
+              return { ...answer, headers: { ...answer.headers, "openai-model": "gpt-5.1-2026-01-01" } }
+            },
+            { models: { quick: "openai/gpt-5.1-2026-01-01" } }
+          )
+          const home = yield* makeHome
+          yield* settle(home, settings(`${scene.gateway.url}${alias ? "/v1" : "/openai/v1"}`))
+          const said = yield* exec(home, ["-m", "quick", "say hi"])
+          assert.strictEqual(said.stdout.trim().split("\n").at(-1), "Heard: say hi", said.output)
+          const [record] = yield* recordsOf(scene.gateway)
+          return { said, record: record!.interception }
+        })
+      const chosen = yield* ask(true)
+      assert.deepInclude(chosen.record, { requestedModel: "quick", servedModel: "gpt-5.1-2026-01-01" })
+      assert.notInclude(chosen.said.stderr, "rerouted")
+      assert.notInclude(chosen.said.stderr, "gpt-5.1-2026-01-01")
+      // It does look: what the upstream itself says of another model goes on.
+      const other = yield* ask(false)
+      assert.include(other.said.stderr, "gpt-5.1-2026-01-01", other.said.output)
+    })
+  )
+
   it.live("waits through silence longer than its idle timer, which each keep-alive winds up", () =>
     Effect.gen(function* () {
       const silent = (keepAlive: string) =>

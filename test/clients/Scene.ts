@@ -129,7 +129,7 @@ export const recordsOf = (gateway: Gateway): Effect.Effect<ReadonlyArray<Detail>
   )
 
 /** How the calls of the model ended: the status of each, and the code of its error. */
-export const statusesOf = (records: ReadonlyArray<Detail>) =>
+export const statusesOf = (records: ReadonlyArray<Detail>): ReadonlyArray<ReadonlyArray<string | null | undefined>> =>
   records
     .filter(({ interception }) => interception.dialect !== null)
     .map(({ interception }) => [interception.status, interception.error?.code])
