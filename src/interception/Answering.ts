@@ -33,6 +33,7 @@ export class Answering {
   private readonly read: Read
   private readonly writer: AnswerWriter
   private readonly timers: IdleTimers["Service"]
+  private readonly now: () => number
   private readonly namedEnd: boolean
   private readonly stages: Stage<Buffer, Frame>
   /** What the client sees: the upstream's bytes through the stages, its end behind the records. */
@@ -55,6 +56,8 @@ export class Answering {
     readonly reader: TurnReader
     readonly writer: AnswerWriter
     readonly timers: IdleTimers["Service"]
+    /** The epoch milliseconds that the interception's records are stamped with. */
+    readonly now: () => number
     /** Whether the event that ends a stream has a name of its own, by which it is known unread. */
     readonly namedEnd: boolean
   }) {
@@ -67,6 +70,7 @@ export class Answering {
     this.reader = options.reader
     this.writer = options.writer
     this.timers = options.timers
+    this.now = options.now
     this.namedEnd = options.namedEnd && options.opened.transport === "sse"
     this.read = new Read(options.reader)
     this.stages = compose(compose(this.decode, this.read), write(this.writer, options.progress.index))
@@ -117,7 +121,7 @@ export class Answering {
     }
 
     const onSuccess = (frames: NonEmptyReadonlyArray<Frame>): Out => {
-      if (this.progress.firstFrameAt === null) this.progress.firstFrameAt = this.timers.now()
+      if (this.progress.firstFrameAt === null) this.progress.firstFrameAt = this.now()
       const last = frames.findIndex((frame) => frame.terminal)
       if (last === -1) return emit(frames)
       // What has gone through of a frame too large to hold is not whole before its end, which waits here.

@@ -1,4 +1,4 @@
-import { Context, Duration, Effect, Exit, Layer, Pull, Scope } from "effect"
+import { Clock, Context, Duration, Effect, Exit, Layer, Pull, Scope } from "effect"
 import { type BadRequest, type Dialect, noSession, type RequestView } from "../dialect/Dialect.ts"
 import { dialectOf } from "../dialect/Dialects.ts"
 import { type GatewayError, gatewayError } from "../dialect/GatewayError.ts"
@@ -78,7 +78,7 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
   const sessions = yield* Sessions
   const observe = unfailing(yield* Observer)
   const timers = yield* IdleTimers
-  const { now } = timers
+  const clock = yield* Clock.Clock
   const drain = settings.on_client_gone === "drain" ? Duration.toMillis(settings.limits.drain) : 0
   const running = new Map<Settlement, ChunkQueue<UpstreamError> | null>()
   let stopping = false
@@ -87,8 +87,12 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
     const use = route === null ? null : upstream.credential(route.provider.name, request.credential)
     const userAgent = request.headers["user-agent"]
     const { client, sessionId } = sessions.caller(request.headers, asked?.session ?? noSession)
+    const startedAt = clock.currentTimeMillisUnsafe()
+    const started = timers.now()
+    // One look at the clock on the wall, which may be set back: from there on an interception counts for itself.
+    const now = () => startedAt + (timers.now() - started)
     const row: Row = {
-      id: uuidV7(now()),
+      id: uuidV7(startedAt),
       actor: request.actor(use ?? { kind: "none", hint: null }),
       provider: route?.provider.name ?? request.provider,
       providerType: route?.provider.type ?? null,
@@ -102,12 +106,12 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
       userAgent: typeof userAgent === "string" ? userAgent : null,
       credentialKind: use?.kind ?? "none",
       credentialHint: use?.hint ?? null,
-      startedAt: now(),
+      startedAt,
       endedAt: null,
       status: null,
       error: null
     }
-    return new Settlement({ row, recorder, sessions, observe, now, asked })
+    return { settlement: new Settlement({ row, recorder, sessions, observe, now, asked }), now }
   }
 
   /** Refuses a call and records that, where nothing of it has reached an upstream. */
@@ -157,14 +161,14 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
     if (asked._tag === "BadRequest") {
       const named = request.provider === null ? null : upstream.named(request.provider, request.dialect)
       const route = named === null || "_tag" in named ? null : named
-      return yield* yield* reject(dialect, settlementOf(request, route, null), badRequest(asked))
+      return yield* yield* reject(dialect, settlementOf(request, route, null).settlement, badRequest(asked))
     }
     const route =
       request.provider === null
         ? upstream.forModel(asked.model, request.dialect)
         : upstream.named(request.provider, request.dialect)
     if ("_tag" in route) {
-      const settlement = settlementOf(request, null, asked)
+      const { settlement } = settlementOf(request, null, asked)
       return yield* yield* reject(dialect, settlement, gatewayError(404, route.code, route.message))
     }
 
@@ -175,7 +179,7 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
     const usageAdded = body !== withModel
 
     // From here on every way out settles.
-    const settlement = settlementOf(request, route, asked)
+    const { settlement, now } = settlementOf(request, route, asked)
     const progress: TurnProgress = {
       id: uuidV7(settlement.row.startedAt),
       index: 0,
@@ -193,7 +197,6 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
     yield* Scope.addFinalizer(
       scope,
       Effect.suspend(() => {
-        running.delete(settlement)
         if (answering !== undefined && !stopping) return answering.leave(drain)
         const ending = stopping ? shutDown : clientGone
         // The upstream first: a commit may take longer than it should be kept waiting.
@@ -201,7 +204,8 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
           Scope.close(turnScope, Exit.void),
           Effect.suspend(() => settlement.settle(progress, answering?.sight ?? null, ending))
         )
-      })
+        // Not before that: what is read on for a client that left can still be ended, and is waited for.
+      }).pipe(Effect.ensuring(Effect.sync(() => running.delete(settlement))))
     )
     yield* begin(dialect, settlement)
     settlement.begun = true
@@ -248,6 +252,7 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
       reader: dialect.turn({ asked }),
       writer: dialect.answer({ asked, model: renamed ? asked.model : null, usageAdded, headers: request.headers }),
       timers,
+      now,
       namedEnd: dialect.terminalEvents.size > 0
     })
     const head = headOf(settlement, opened, renamed ? asked.model : null)
@@ -265,7 +270,7 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
       const dialect = dialectOf(request.dialect)
       const named = request.provider === null ? null : upstream.named(request.provider, request.dialect)
       const route = named === null || "_tag" in named ? null : named
-      return reject(dialect, settlementOf(request, route, null), error)
+      return reject(dialect, settlementOf(request, route, null).settlement, error)
     },
     shutdown: Effect.sync(() => {
       stopping = true
