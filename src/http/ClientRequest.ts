@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { Data, Effect } from "effect"
 import { type GatewayError, gatewayError } from "../dialect/GatewayError.ts"
-import { decodeBody } from "../wire/ContentEncoding.ts"
+import { decodeBody, supportedCodings } from "../wire/ContentEncoding.ts"
 
 /** A request body that cannot be taken; `error` is what its client is told. */
 export class BadBody extends Data.TaggedError("BadBody")<{ readonly error: GatewayError }> {}
@@ -26,6 +26,8 @@ export const readBody = Effect.fnUntraced(function* (
   if (decoded.ok) return decoded.bytes
   switch (decoded.reason) {
     case "unsupported":
+      // RFC 9110, section 15.5.16: it says what would have been taken.
+      response.setHeader("accept-encoding", supportedCodings)
       return yield* new BadBody({ error: gatewayError(415, "unsupported_content_encoding", decoded.detail) })
     case "malformed":
       return yield* new BadBody({ error: gatewayError(400, "invalid_content_encoding", decoded.detail) })

@@ -1,4 +1,5 @@
 import type { ServerResponse } from "node:http"
+import type { Socket } from "node:net"
 import { Effect, Pull } from "effect"
 import type { Answer } from "../interception/Answer.ts"
 import type { IdleTimers, Watched } from "../upstream/Upstream.ts"
@@ -7,12 +8,14 @@ import type { Frame } from "../wire/Frame.ts"
 /** What a response needs to know of the configuration, in milliseconds. */
 export interface ResponseLimits {
   readonly keepAlive: number
+  /** How long a client may take nothing of what was written for it. */
   readonly write: number
 }
 
 /**
  * Sends an answer to a client: the head at once and by itself, then its frames as they come, at the pace the client
- * reads them. Done when the last byte is handed to the connection. A client that leaves interrupts the fiber.
+ * reads them. Done when the last byte is written, of which the connection may still hold a part: `whenOver` tells when that
+ * was taken, and lets a client go that does not take it. A client that leaves interrupts the fiber.
  */
 export const send = (
   response: ServerResponse,
@@ -47,6 +50,39 @@ export const breakOff = (response: ServerResponse): void => {
   else socket.resetAndDestroy()
 }
 
+/**
+ * Calls back once a response is over: all of it was handed to the operating system, or its connection is gone. Until
+ * then its client is watched: one that takes nothing of what is left is let go.
+ *
+ * @param limit how long it may take nothing, in milliseconds
+ */
+export const whenOver = (
+  response: ServerResponse,
+  timers: IdleTimers["Service"],
+  limit: number,
+  over: () => void
+): void => {
+  const { socket } = response.req
+  if (response.writableFinished || socket.destroyed) {
+    over()
+    return
+  }
+  const rest = response.writableLength > 0 ? new Rest(response, timers, limit) : null
+  let told = false
+  const tell = () => {
+    if (told) return
+    told = true
+    if (rest !== null) timers.unwatch(rest)
+    socket.off("close", tell)
+    over()
+  }
+  response.once("finish", tell)
+  response.once("close", tell)
+  // An answer behind another on its connection is not told that the connection is gone.
+  if (response.socket === null) socket.once("close", tell)
+  if (rest !== null) timers.watch(rest)
+}
+
 /** An answer that is there already goes out in one piece. */
 const sendWhole = (response: ServerResponse, answer: Answer, length: number): Effect.Effect<void> =>
   Effect.matchCauseEffect(answer.pull, {
@@ -62,8 +98,75 @@ const writeWhole = (response: ServerResponse, answer: Answer, body: Frame, lengt
   response.end(body.bytes)
 }
 
-/** How many times an interval is divided for looking whether something was written. */
+/** How many times an interval is divided for looking whether something was written, or taken. */
 const looks = 8
+
+/**
+ * Whether a client takes what was written for it, by looking now and then. Any progress counts, for a slow client is
+ * none that is gone; what is not yet written, or waits behind another answer on the connection, is not the client's to
+ * take.
+ */
+class Uptake {
+  private readonly response: ServerResponse
+  private written = 0
+  private queued = -1
+  private since: number
+
+  constructor(response: ServerResponse, now: number) {
+    this.response = response
+    this.since = now
+  }
+
+  /** Looks; answers since when the client is known to have taken nothing, or `now`. */
+  look(now: number): number {
+    const { socket, writableLength } = this.response
+    if (socket === null || writableLength === 0) {
+      this.queued = -1
+      this.since = now
+      return now
+    }
+    const written = socket.bytesWritten - socket.writableLength
+    const queued = queuedBytes(socket)
+    if (written !== this.written || queued !== this.queued) {
+      this.written = written
+      this.queued = queued
+      this.since = now
+    }
+    return this.since
+  }
+}
+
+/**
+ * How much of the write that is under way the operating system has not taken yet. Node counts a write as a whole, up to
+ * megabytes; its own socket timeout looks here, too. Where that is not to be had, only whole writes are progress.
+ */
+const queuedBytes = (socket: Socket & { readonly _handle?: { readonly writeQueueSize?: number } | null }): number =>
+  socket._handle?.writeQueueSize ?? 0
+
+/** What a client has still to take of an answer that is written to its end. */
+class Rest implements Watched {
+  private readonly response: ServerResponse
+  private readonly timers: IdleTimers["Service"]
+  private readonly limit: number
+  private readonly uptake: Uptake
+
+  constructor(response: ServerResponse, timers: IdleTimers["Service"], limit: number) {
+    this.response = response
+    this.timers = timers
+    this.limit = limit
+    this.uptake = new Uptake(response, timers.now())
+  }
+
+  due(): number {
+    const now = this.timers.now()
+    return Math.min(this.uptake.look(now) + this.limit, now + this.limit / looks)
+  }
+
+  expire(): "again" | "done" {
+    if (!this.response.writableFinished) breakOff(this.response)
+    return "done"
+  }
+}
 
 /** The client's end of a stream: backpressure, keep-alives and the write deadline. */
 class Sink implements Watched {
@@ -74,8 +177,7 @@ class Sink implements Watched {
   private writes = 0
   private writesSeen = 0
   private lastWrite: number
-  /** Since when the client does not take what was written; 0 while it does. */
-  private blockedSince = 0
+  private readonly uptake: Uptake
 
   constructor(response: ServerResponse, answer: Answer, timers: IdleTimers["Service"], limits: ResponseLimits) {
     this.response = response
@@ -83,6 +185,7 @@ class Sink implements Watched {
     this.timers = timers
     this.limits = limits
     this.lastWrite = timers.now()
+    this.uptake = new Uptake(response, this.lastWrite)
   }
 
   /** Writes frames, neighbours of one network chunk in one piece; waits while the client is slower than they come. */
@@ -117,11 +220,7 @@ class Sink implements Watched {
     const { response } = this
     // The runtime may let others run between the write and this, and the drain come meanwhile.
     if (!response.writableNeedDrain) return resume(Effect.void)
-    this.blockedSince = this.timers.now()
-    const onDrain = () => {
-      this.blockedSince = 0
-      resume(Effect.void)
-    }
+    const onDrain = () => resume(Effect.void)
     response.once("drain", onDrain)
     return Effect.sync(() => {
       response.off("drain", onDrain)
@@ -130,21 +229,21 @@ class Sink implements Watched {
 
   due(): number {
     const now = this.timers.now()
-    if (this.blockedSince !== 0) return Math.min(this.blockedSince + this.limits.write, now + this.limits.keepAlive)
-    if (this.writes !== this.writesSeen) {
+    const { keepAlive, write } = this.limits
+    // One that has something to read already needs nothing to keep it.
+    if (this.writes !== this.writesSeen || this.response.writableNeedDrain) {
       this.writesSeen = this.writes
       this.lastWrite = now
     }
-    return Math.min(this.lastWrite + this.limits.keepAlive, now + this.limits.keepAlive / looks)
+    return Math.min(this.lastWrite + keepAlive, this.uptake.look(now) + write, now + Math.min(keepAlive, write) / looks)
   }
 
   expire(): "again" | "done" {
     if (this.response.destroyed || this.response.writableEnded) return "done"
     const now = this.timers.now()
-    if (this.blockedSince !== 0) {
-      if (now < this.blockedSince + this.limits.write) return "again"
+    if (now >= this.uptake.look(now) + this.limits.write) {
       // It holds a connection, an upstream and memory, and takes nothing.
-      this.response.destroy()
+      breakOff(this.response)
       return "done"
     }
     this.due()

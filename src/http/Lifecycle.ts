@@ -3,18 +3,29 @@ import { Context, Layer } from "effect"
 /** Whether Sluice takes calls, lets the running ones finish, or ends them. */
 export type Phase = "serving" | "draining" | "closing"
 
+/** A call that was noted as open. */
+export interface OpenCall {
+  /** The rest of its request is waited for: it is broken off where the service begins to drain. */
+  readonly arriving: () => void
+  /** Its whole request is there: it may go on while the service drains. */
+  readonly arrived: () => void
+  /** It has ended, on both sides. */
+  readonly leave: () => void
+}
+
 /** Where the service stands between its start and its end, and how many calls it has open. */
 export class Lifecycle extends Context.Service<
   Lifecycle,
   {
     readonly phase: () => Phase
+    /** Enters the next phase. Calls whose requests are still on their way are broken off where it is not `serving`. */
     readonly become: (phase: Phase) => void
     /**
-     * Notes a call that has begun; what it answers notes that it has ended.
+     * Notes a call that has begun.
      *
      * @param end breaks the call off
      */
-    readonly enter: (end: () => void) => () => void
+    readonly enter: (end: () => void) => OpenCall
     /** Breaks off every call that is open. */
     readonly endAll: () => void
     /** How many calls are open. */
@@ -24,15 +35,26 @@ export class Lifecycle extends Context.Service<
   static readonly layer: Layer.Layer<Lifecycle> = Layer.sync(Lifecycle, () => {
     let phase: Phase = "serving"
     const open = new Set<() => void>()
+    const arriving = new Set<() => void>()
     return Lifecycle.of({
       phase: () => phase,
       become: (next) => {
         phase = next
+        if (phase === "serving") return
+        for (const end of arriving) end()
       },
       enter: (end) => {
         open.add(end)
-        return () => {
-          open.delete(end)
+        return {
+          arriving: () => {
+            arriving.add(end)
+          },
+          arrived: () => {
+            arriving.delete(end)
+          },
+          leave: () => {
+            open.delete(end)
+          }
         }
       },
       endAll: () => {

@@ -14,8 +14,8 @@ import { type Credential, credentialOf } from "../upstream/Credential.ts"
 import { IdleTimers, Upstream } from "../upstream/Upstream.ts"
 import { type Admit, adminRule, admission } from "./Admission.ts"
 import { readBody } from "./ClientRequest.ts"
-import { breakOff, send } from "./ClientResponse.ts"
-import { Lifecycle } from "./Lifecycle.ts"
+import { breakOff, send, whenOver } from "./ClientResponse.ts"
+import { Lifecycle, type OpenCall } from "./Lifecycle.ts"
 import { anthropicModels, isAnthropicCaller, openAiModels } from "./Models.ts"
 import { interceptedPaths, targetOf } from "./Paths.ts"
 import { openRelay } from "./Relay.ts"
@@ -49,6 +49,7 @@ const answered = ({ statusCode }: ServerResponse): HttpServerResponse.HttpServer
 interface Call {
   readonly incoming: IncomingMessage
   readonly response: ServerResponse
+  readonly open: OpenCall
   /** The provider that the path names; `null` on the unified routes. */
   readonly provider: string | null
   /** The path behind the provider's name. */
@@ -146,11 +147,18 @@ const makeHandler = Effect.gen(function* () {
     }
   }
 
+  /** Reads a call's body. Whoever sends it slowly does not keep the service from stopping. */
+  const bodyOf = ({ incoming, open, response }: Call) =>
+    Effect.suspend(() => {
+      open.arriving()
+      return Effect.ensuring(readBody(incoming, response, config.limits.body_bytes), Effect.sync(open.arrived))
+    })
+
   /** A call that becomes an interception. */
   const intercept = Effect.fnUntraced(
     function* (call: Call, dialect: InboundRequest["dialect"]) {
       const request = inbound(call, dialect)
-      const body = yield* readBody(call.incoming, call.response, config.limits.body_bytes).pipe(
+      const body = yield* bodyOf(call).pipe(
         Effect.catch(({ error }) => Effect.flatMap(interception.reject(request, error), Effect.fail))
       )
       const answer = yield* interception.open({ ...request, body })
@@ -162,7 +170,7 @@ const makeHandler = Effect.gen(function* () {
   /** A call of an intercepted route that is refused for its method, or because it would be a WebSocket. */
   const rejectMethod = (call: Call, dialect: InboundRequest["dialect"]) => {
     const [error, headers] = wantsWebSocket(call.incoming)
-      ? [noWebSocket, {}]
+      ? [noWebSocket, turnToHttp]
       : [methodNotAllowed(call.incoming, ["POST"]), { allow: "POST" }]
     return Effect.map(interception.reject(inbound(call, dialect), error), (refused) =>
       sendRefusal(call.response, refused, headers)
@@ -177,9 +185,7 @@ const makeHandler = Effect.gen(function* () {
   const relay = Effect.fnUntraced(
     function* (call: Call, byModel: DialectName | null) {
       const method = call.incoming.method!
-      const sent = isRead(call.incoming)
-        ? null
-        : yield* readBody(call.incoming, call.response, config.limits.body_bytes)
+      const sent = isRead(call.incoming) ? null : yield* bodyOf(call)
       const picked: Picked =
         call.provider === null ? pickProvider(call, sent, byModel) : { provider: call.provider, body: sent }
       if (picked.provider === undefined) return yield* Effect.fail(picked)
@@ -242,27 +248,44 @@ const makeHandler = Effect.gen(function* () {
       const response = NodeHttpServerRequest.toServerResponse(request) as ServerResponse
       if (refusedAtTheDoor(admit, incoming, response)) return Effect.succeed(answered(response))
       const { path, query } = addressOf(incoming.url!)
+      // Node leaves a connection that was to be upgraded to whoever answers on it.
+      if (wantsWebSocket(incoming)) response.once("finish", () => incoming.socket.destroySoon())
+      if (lifecycle.phase() !== "serving") {
+        response.setHeader("connection", "close")
+        sendError(response, shuttingDown, uuidV7(Date.now()))
+        return Effect.succeed(answered(response))
+      }
+      const open = lifecycle.enter(() => {
+        // An answer that has begun is ended by its interception, in words of its dialect.
+        if (response.headersSent) return
+        response.setHeader("connection", "close")
+        fiber.interruptUnsafe()
+      })
       const call: Call = {
         incoming,
         response,
+        open,
         provider,
         path: provider === null ? path : path.slice(provider.length + 1),
         query
       }
-      if (lifecycle.phase() !== "serving") {
-        response.setHeader("connection", "close")
-        return Effect.map(refused(call, shuttingDown), () => answered(response))
+      // Its upstream may be read on for a client that has left; that ends with the scope.
+      let sides = 1
+      const sideOver = () => {
+        if (--sides === 0) open.leave()
       }
-      // An answer that has begun is ended by its interception, in words of its dialect.
-      const leave = lifecycle.enter(() => {
-        if (!response.headersSent) fiber.interruptUnsafe()
-      })
-      return route(call).pipe(
+      const bothSides = Effect.uninterruptible(
+        Effect.suspend(() => {
+          sides = 2
+          return Effect.addFinalizer(() => Effect.sync(sideOver))
+        })
+      )
+      return Effect.andThen(bothSides, route(call)).pipe(
         Effect.tapCause((cause) => (Cause.hasDies(cause) ? Effect.logError("a call failed", cause) : Effect.void)),
         Effect.onExit((exit) =>
           Effect.sync(() => {
-            leave()
             finish(response, Exit.hasDies(exit) ? internalError : shuttingDown)
+            whenOver(response, timers, limits.write, sideOver)
           })
         ),
         Effect.map(() => answered(response))
@@ -293,6 +316,9 @@ const finish = (response: ServerResponse, error: GatewayError): void => {
   if (response.headersSent) breakOff(response)
   else sendError(response, error, uuidV7(Date.now()))
 }
+
+/** A 426 names the protocol to turn to (RFC 9110, section 15.5.22), and the connection option for that (section 7.8). */
+const turnToHttp = { upgrade: "HTTP/1.1", connection: "upgrade, close" }
 
 const isRead = (request: IncomingMessage): boolean => request.method === "GET" || request.method === "HEAD"
 

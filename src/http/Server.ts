@@ -1,4 +1,5 @@
 import { createServer, type Server } from "node:http"
+import { Server as NetServer } from "node:net"
 import { NodeHttpServer } from "@effect/platform-node"
 import { Clock, Duration, Effect, type FileSystem, Layer, type Path, Schema } from "effect"
 import { type Etag, type HttpPlatform, HttpRouter } from "effect/http"
@@ -9,6 +10,7 @@ import type { Recorder } from "../recorder/Recorder.ts"
 import type { Metrics } from "../telemetry/Metrics.ts"
 import type { IdleTimers, Upstream } from "../upstream/Upstream.ts"
 import { Lifecycle } from "./Lifecycle.ts"
+import { wantsWebSocket } from "./Requests.ts"
 
 /** The listener could not be started. */
 export class ListenError extends Schema.TaggedError<ListenError>()("ListenError", {
@@ -42,9 +44,9 @@ type FromServer = HttpRouter.HttpRouter | HttpPlatform.HttpPlatform | Etag.Gener
 type FromGateway = Settings | Lifecycle | Interception | Upstream | IdleTimers | Actors | Recorder | Metrics
 
 /**
- * Serves routes on the address of the config until it is interrupted, then stops in order: no new calls, the running
- * ones may finish within `limits.drain` unless a second signal hurries it, what still runs is ended on both sides, and
- * connections are closed.
+ * Serves routes on the address of the config until it is interrupted, then stops in order: no new calls, and none whose
+ * request is still on its way; the others may finish within `limits.drain` unless a second signal hurries it, up to the
+ * last byte that their clients take; what still runs is ended on both sides, and connections are closed.
  *
  * @param onListening told the port, which the operating system chose for port 0
  */
@@ -59,7 +61,7 @@ export const serve = Effect.fnUntraced(function* (
     maxHeaderSize,
     headersTimeout: 60_000,
     // Any other protocol is an offer that may be ignored, as Java's client makes with every request.
-    shouldUpgradeCallback: (request) => /^websocket$/i.test(request.headers.upgrade ?? "")
+    shouldUpgradeCallback: wantsWebSocket
   })
   const listener = HttpRouter.serve(routes, {
     disableLogger: true,
@@ -80,8 +82,9 @@ const stop = Effect.fnUntraced(function* (server: Server, drain: Duration.Durati
   const lifecycle = yield* Lifecycle
   const interception = yield* Interception
   lifecycle.become("draining")
-  // From here on nothing connects any more, and connections close as they become idle.
-  server.close()
+  // Nothing connects any more. The HTTP server's own `close` would also break connections off whose answers are written
+  // to their ends but not yet taken: it holds them for idle.
+  NetServer.prototype.close.call(server)
   yield* Effect.logInfo(`stopping; ${lifecycle.open()} calls are open`)
   const idle = () => lifecycle.open() === 0
   const hurry = new Hurry()
@@ -100,6 +103,7 @@ const stop = Effect.fnUntraced(function* (server: Server, drain: Duration.Durati
     return connections === 0
   }, grace)
   server.closeAllConnections()
+  server.close()
 })
 
 /** How often it is looked whether everything has come to rest, in milliseconds. */
@@ -110,8 +114,8 @@ const look = 20
  * interrupted already, and what loses a race there cannot be interrupted once more.
  */
 const until = Effect.fnUntraced(function* (holds: () => boolean, limit: Duration.Duration) {
-  const end = (yield* Clock.currentTimeMillis) + Duration.toMillis(limit)
-  while (!holds() && (yield* Clock.currentTimeMillis) < end) yield* Effect.sleep(look)
+  const end = (yield* Clock.monotonicTimeNanos) + Duration.toNanosUnsafe(limit)
+  while (!holds() && (yield* Clock.monotonicTimeNanos) < end) yield* Effect.sleep(look)
 })
 
 /**

@@ -5,6 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { Gateway } from "../support/Gateway.ts"
 import { RawClient } from "../support/RawClient.ts"
+import { type RawTurn, UpstreamServer } from "../support/UpstreamServer.ts"
 
 const signals = ["SIGTERM", "SIGINT"] as const
 
@@ -60,6 +61,14 @@ const endings = (dir: string): { readonly [ending: string]: number } => {
   return found
 }
 
+/** How many calls are over. */
+const closed = (dir: string): number => {
+  const database = new DatabaseSync(join(dir, "sluice.db"), { readOnly: true })
+  const row = database.prepare("SELECT count(*) AS number FROM interceptions WHERE status IS NOT NULL").get()
+  database.close()
+  return Number(row?.["number"])
+}
+
 /** What a new client is told while the gateway stops: nothing, or to come back. */
 const turnedAway = Effect.fnUntraced(function* (url: string) {
   const answer = yield* Effect.result(ask(url, "words=1", false))
@@ -80,6 +89,29 @@ const assertEndedByShutdown = (text: string) => {
   assert.strictEqual(last.error.code, "shutting_down")
   assert.notInclude(text, "[DONE]")
 }
+
+/** Waits until something holds. */
+const eventually = Effect.fnUntraced(function* (holds: () => boolean) {
+  const end = performance.now() + 30_000
+  while (!holds()) {
+    assert.isBelow(performance.now(), end, "it never happened")
+    yield* Effect.sleep("10 millis")
+  }
+})
+
+/** A completion as an upstream answers it, with so much in front of what is read of it. */
+const bodyOf = (text: string): RawTurn => ({
+  headers: { "content-type": "application/json" },
+  steps: [JSON.stringify({ pad: text, choices: [{ index: 0, message: {}, finish_reason: "stop" }] })]
+})
+
+/** The same as one event of a stream. */
+const streamOf = (text: string): RawTurn => ({
+  steps: [
+    `data: ${JSON.stringify({ pad: text, choices: [{ index: 0, delta: {}, finish_reason: "stop" }] })}\n\n`,
+    "data: [DONE]\n\n"
+  ]
+})
 
 describe("an orderly stop", { concurrent: true, timeout: 120_000 }, () => {
   it.live.each(signals)("on %s lets running calls finish in time, ends the others, and leaves nothing open", (signal) =>
@@ -171,6 +203,77 @@ describe("an orderly stop", { concurrent: true, timeout: 120_000 }, () => {
       assert.match(half.text(), /^HTTP\/1\.1 503 .*shutting_down/s)
       // Of half a request nothing is known that could be recorded.
       assert.deepStrictEqual(endings(gateway.dir), { "failed/shutdown": 1 })
+    })
+  )
+
+  it.live.each([false, true])("waits until a slow client has taken all of its answer (streamed: %s)", (stream) =>
+    Effect.gen(function* () {
+      const text = "x".repeat(10_000_000)
+      const upstream = yield* UpstreamServer.make([stream ? streamOf(text) : bodyOf(text)])
+      const gateway = yield* Gateway.start({
+        config: {
+          providers: { up: { type: "openai-compatible", base_url: `${upstream.url}/v1`, dialects: ["openai-chat"] } },
+          limits: { drain: "10 minutes", event_bytes: 20_000_000 }
+        }
+      })
+      const slow = yield* connection(gateway.url)
+      slow.socket.on("data", () => {
+        slow.socket.pause()
+        setTimeout(() => slow.socket.resume(), 5)
+      })
+      const body = JSON.stringify({ model: "m", stream, messages: [{ role: "user", content: "hello" }] })
+      slow.socket.write(head(body.length).replace("/sim/", "/up/") + body)
+      yield* eventually(() => slow.text().length > 0)
+      // A body is at its end then, but not with its client.
+      if (!stream) yield* eventually(() => closed(gateway.dir) === 1)
+      assert.isBelow(slow.text().length, text.length)
+      gateway.kill("SIGTERM")
+      assert.deepStrictEqual(yield* gateway.exit, { code: 0, signal: null })
+      yield* eventually(() => slow.socket.destroyed || slow.socket.readableEnded)
+      assert.isAbove(slow.text().length, text.length)
+      assert.deepStrictEqual(endings(gateway.dir), { completed: 1 })
+      assert.isTrue(slow.text().endsWith(stream ? "0\r\n\r\n" : "}]}"), slow.text().slice(-100))
+    })
+  )
+
+  it.live("turns half a request away at once", () =>
+    Effect.gen(function* () {
+      const gateway = yield* Gateway.start({ config: configWith("10 minutes") })
+      const half = yield* connection(gateway.url)
+      half.socket.write(`${head(1000)}{`)
+      const halfUpload = yield* connection(gateway.url)
+      halfUpload.socket.write(`${head(1000).replace("chat/completions", "files")}{`)
+      const running = yield* begun(gateway.url, "words=3, delay=700ms")
+      gateway.kill("SIGTERM")
+      yield* eventually(() => half.text() !== "" && halfUpload.text() !== "")
+      for (const { text } of [half, halfUpload]) {
+        assert.match(text(), /^HTTP\/1\.1 503 .*\r\nretry-after: 1\r\n.*shutting_down/is)
+      }
+      assert.notInclude(running.text(), "[DONE]", "it was not at once")
+      assert.strictEqual(yield* running.ended, "clean")
+      assert.include(running.text(), "[DONE]")
+      assert.deepStrictEqual(yield* gateway.exit, { code: 0, signal: null })
+      assert.deepStrictEqual(endings(gateway.dir), { completed: 1 })
+    })
+  )
+
+  it.live("waits for what it reads on for clients that have left, until it is hurried", () =>
+    Effect.gen(function* () {
+      const config = { ...configWith("10 minutes"), on_client_gone: "drain" as const }
+      const gateway = yield* Gateway.start({ config })
+      const finishing = yield* begun(gateway.url, "words=20, delay=100ms")
+      const stalled = yield* begun(gateway.url, "stall=3")
+      finishing.abort()
+      stalled.abort()
+      yield* Effect.sleep("200 millis")
+      gateway.kill("SIGTERM")
+      yield* eventually(() => closed(gateway.dir) === 1)
+      assert.include(gateway.stderr() + gateway.stdout(), "2 calls are open")
+      const asked = performance.now()
+      gateway.kill("SIGTERM")
+      assert.deepStrictEqual(yield* gateway.exit, { code: 0, signal: null })
+      assert.isBelow(performance.now() - asked, 4_000)
+      assert.deepStrictEqual(endings(gateway.dir), { "cancelled/client_gone": 2 })
     })
   )
 

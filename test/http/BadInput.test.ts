@@ -239,6 +239,8 @@ layer(Listening.layer, { excludeTestServices: true })("what cannot be taken", (i
       const id = answer.headers["x-request-id"]
       assert.match(String(id), /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-/)
       assert.strictEqual(answer.headers["allow"], one.status === 405 ? allowed[path] : undefined)
+      assert.strictEqual(answer.headers["upgrade"], one.status === 426 ? "HTTP/1.1" : undefined)
+      assert.strictEqual(answer.headers["accept-encoding"], one.status === 415 ? "gzip, br, zstd, deflate" : undefined)
       assert.strictEqual(upstream.requests.length, 0)
 
       if (one.recorded === undefined) {

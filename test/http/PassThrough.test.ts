@@ -158,6 +158,7 @@ describe("what is passed through", () => {
         assert.strictEqual((yield* send(path, gzipSync('{"a":1}').subarray(0, 12))).status, 400)
         const unknown = yield* whole({ url: `${url}/up/v1${path}`, body: "{}", headers: { "content-encoding": "x" } })
         assert.strictEqual(unknown.status, 415)
+        assert.strictEqual(unknown.headers["accept-encoding"], "gzip, br, zstd, deflate")
         assert.isString(unknown.headers["x-request-id"])
         assert.strictEqual(upstream.requests.length, count)
       }

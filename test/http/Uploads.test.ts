@@ -33,6 +33,19 @@ describe("an upload", () => {
     })
   )
 
+  it.live("that offers a WebSocket besides keeps its body", () =>
+    Effect.gen(function* () {
+      const { port, upstream } = yield* startGateway()
+      const connection = yield* wire(port)
+      connection.write(head("Connection: Upgrade\r\nUpgrade: websocket\r\n"))
+      yield* Effect.sleep("20 millis")
+      connection.write(good)
+      const text = yield* connection.until('"total_tokens"')
+      assert.include(text, "HTTP/1.1 200 OK")
+      assert.strictEqual(upstream.requests[0]!.text, good)
+    })
+  )
+
   it.live("may be slow and in any pieces", () =>
     Effect.gen(function* () {
       const { port, upstream } = yield* startGateway()
