@@ -108,7 +108,12 @@ const reading: { readonly [tool: string]: (file: string) => object } = {
   bash: (file) => ({ command: `cat ${file}`, description: "Read the file" }),
   exec_command: (file) => ({ cmd: `cat ${file}` }),
   shell_command: (file) => ({ command: `cat ${file}` }),
-  run_shell_command: (file) => ({ command: `cat ${file}`, description: "Read the file", is_background: false }),
+  // qwen-code now and then takes a command that ends at once for one that printed nothing.
+  run_shell_command: (file) => ({
+    command: `cat ${file}; sleep 1`,
+    description: "Read the file",
+    is_background: false
+  }),
   // The tool of the SDKs' cases. Others have one of this name with other parameters, so it comes last.
   read_file: (file) => ({ path: file })
 }
