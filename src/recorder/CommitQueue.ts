@@ -1,7 +1,8 @@
-import { Cause, type Clock, Effect, Exit, Fiber, type Scope } from "effect"
+import { Cause, type Clock, Effect, Exit, Fiber, type Scope, Semaphore } from "effect"
+import { HeldBatches, interceptionsOf } from "./HeldBatches.ts"
 import { LagHistogram } from "./LagHistogram.ts"
 import type { RecorderStatistics } from "./Recorder.ts"
-import { CommitTimedOut, RecorderClosed, RecorderError } from "./RecorderError.ts"
+import { CommitTimedOut, RecorderClosed, RecorderError, RecordsHeld } from "./RecorderError.ts"
 import type { RecordBatch } from "./Records.ts"
 import { type NumberedBatch, type RecordStore, rowsOf } from "./RecordStore.ts"
 import type { Spool } from "./Spool.ts"
@@ -11,20 +12,28 @@ const groupRows = 100
 /** Pauses between attempts while another writer holds the store, in milliseconds. */
 const firstPause = 1
 const longestPause = 50
-/** How long a store that failed is left alone where no call tries it, in milliseconds. */
+/** How long a store that failed, or that records are held for, is left alone where no call tries it, in milliseconds. */
 const retryPause = 1_000
 /** How often at most an outage is logged, in milliseconds. */
 const logPause = 10_000
+/** How many held batches are written at once. */
+const heldCount = 25
+/** How many interceptions one line of the log names. */
+const namedInterceptions = 50
 
 const timedOut = Effect.suspend(() =>
   Effect.fail(new RecorderError({ operation: "write", reason: new CommitTimedOut() }))
+)
+
+const recordsHeld = Effect.suspend(() =>
+  Effect.fail(new RecorderError({ operation: "write", reason: new RecordsHeld() }))
 )
 
 interface Entry extends NumberedBatch {
   readonly rows: number
   /** By the process's clock, for the lag. */
   readonly queuedAt: number
-  /** By the fiber's clock: when the spool takes over. */
+  /** When the spool takes over: by the fiber's clock, which here is one that nobody sets. */
   readonly deadline: number
   /** Whether failing is better than the spool. */
   readonly refuse: boolean
@@ -44,6 +53,9 @@ export interface CommitQueueOptions {
  * One fiber writes. While nothing waits, a batch starts it at the next turn of the event loop, so that all that one
  * round of reading brought goes into one transaction; under load a group is what came while the one before was written.
  * Nothing here sleeps before a commit: clocks are asked only once a store is busy.
+ *
+ * A batch that neither the store nor the spool takes is held in memory, up to a bound, and tried again every second.
+ * While one is held, what would rather fail than go unrecorded is refused.
  */
 export class CommitQueue {
   private readonly store: RecordStore
@@ -54,8 +66,11 @@ export class CommitQueue {
   private wake: (() => void) | undefined
   private closed = false
   private number = 0
-  private nextLog = 0
-  private unlogged = 0
+  private readonly held = new HeldBatches()
+  private readonly housing = Semaphore.makeUnsafe(1)
+  private nextHousing = 0
+  private nextLog = { spool: 0, memory: 0 }
+  private unlogged = { spool: 0, memory: 0 }
   private readonly lag = new LagHistogram()
   private committedBatches = 0
   private spooledBatches = 0
@@ -64,7 +79,7 @@ export class CommitQueue {
   private refusedOpens = 0
   private lastCommitMs = 0
   /** Whether the store took what it was given last. */
-  healthy = true
+  private takes = true
 
   constructor(store: RecordStore, clock: Clock.Clock, options: CommitQueueOptions) {
     this.store = store
@@ -80,9 +95,13 @@ export class CommitQueue {
         Effect.addFinalizer(() =>
           this.flush.pipe(
             Effect.andThen(
-              Effect.sync(() => {
+              Effect.suspend(() => {
                 this.closed = true
+                return this.house
               })
+            ),
+            Effect.andThen(
+              Effect.suspend(() => this.lose(this.held.first(this.held.length), "the recorder is shut down"))
             )
           )
         )
@@ -100,6 +119,11 @@ export class CommitQueue {
     this.push({}, false, () => resume(Effect.void))
   )
 
+  /** Whether the store took what it was given last, and nothing is held. */
+  get healthy(): boolean {
+    return this.takes && this.held.length === 0
+  }
+
   get statistics(): RecorderStatistics {
     return {
       committedBatches: this.committedBatches,
@@ -107,7 +131,7 @@ export class CommitQueue {
       replayedBatches: this.replayedBatches,
       lostBatches: this.lostBatches,
       refusedOpens: this.refusedOpens,
-      queued: this.queue.length,
+      queued: this.queue.length + this.held.length,
       lastCommitMs: this.lastCommitMs,
       lag: this.lag.snapshot
     }
@@ -124,12 +148,17 @@ export class CommitQueue {
       }
       return
     }
+    if (refuse && this.held.length > 0) {
+      this.refusedOpens++
+      settle(recordsHeld)
+      return
+    }
     this.queue.push({
       number: ++this.number,
       batch,
       rows,
       queuedAt: performance.now(),
-      deadline: this.clock.currentTimeMillisUnsafe() + this.commitTimeout,
+      deadline: this.now() + this.commitTimeout,
       refuse,
       settle
     })
@@ -138,6 +167,11 @@ export class CommitQueue {
       this.wake = undefined
       setImmediate(wake)
     }
+  }
+
+  /** In milliseconds, by a clock that only goes forward. */
+  private now(): number {
+    return Number(this.clock.monotonicTimeNanosUnsafe()) / 1_000_000
   }
 
   private readonly work = Effect.callback<void>((resume) => {
@@ -160,7 +194,8 @@ export class CommitQueue {
       for (;;) {
         if (queue.queue.length > 0) {
           yield* queue.writeGroup(queue.takeGroup())
-          if (queue.healthy && queue.spool?.backlog) yield* queue.replayPiece
+          if (queue.held.length > 0 && queue.now() >= queue.nextHousing) yield* queue.house
+          if (queue.takes && queue.spool?.backlog) yield* queue.replayPiece
           if (queue.queue.length > 0) yield* queue.nextTurn
         } else if (queue.healthy) {
           yield* queue.spool?.backlog ? queue.replayPiece : queue.work
@@ -168,7 +203,8 @@ export class CommitQueue {
           yield* Effect.timeoutOption(queue.work, retryPause)
           // Whoever asks for health before sending calls would never send one to a store that nothing tries again.
           if (queue.queue.length === 0) {
-            if (queue.spool?.backlog) yield* queue.replayPiece
+            if (queue.held.length > 0) yield* queue.house
+            else if (queue.spool?.backlog) yield* queue.replayPiece
             else queue.push({}, false, () => undefined)
           }
         }
@@ -188,11 +224,22 @@ export class CommitQueue {
     return queue.splice(0, count)
   }
 
-  /** Settles every entry of the group: committed, spooled or refused. */
+  /** Nothing is to begin while records are held; what was put before that is known comes here. */
+  private refuseWhileHeld(group: Array<Entry>): Array<Entry> {
+    if (this.held.length === 0) return group
+    return group.filter((entry) => {
+      if (!entry.refuse) return true
+      this.refusedOpens++
+      entry.settle(recordsHeld)
+      return false
+    })
+  }
+
+  /** Settles every entry of the group: committed, spooled, held or refused. */
   private writeGroup(group: Array<Entry>): Effect.Effect<void> {
     const queue = this
     return Effect.gen(function* () {
-      let rest = group
+      let rest = queue.refuseWhileHeld(group)
       let pause = firstPause
       let single = false
       while (rest.length > 0) {
@@ -212,14 +259,14 @@ export class CommitQueue {
           single = true
           continue
         }
-        queue.healthy = error.reason._tag === "StoreFailed" && error.reason.permanent
+        queue.takes = error.reason._tag === "StoreFailed" && error.reason.permanent
         if (error.reason._tag !== "StoreBusy") {
           const failed = single ? 1 : rest.length
           yield* queue.giveUp(rest.slice(0, failed), error)
           rest = rest.slice(failed)
           continue
         }
-        const now = queue.clock.currentTimeMillisUnsafe()
+        const now = queue.now()
         const expired = rest.findIndex((entry) => entry.deadline > now)
         if (expired !== 0) {
           const count = expired < 0 ? rest.length : expired
@@ -227,7 +274,7 @@ export class CommitQueue {
           rest = rest.slice(count)
           continue
         }
-        yield* Effect.sleep(Math.min(pause, rest[0]!.deadline - now))
+        yield* Effect.sleep(Math.min(pause, Math.ceil(rest[0]!.deadline - now)))
         pause = Math.min(pause * 2, longestPause)
       }
     })
@@ -241,7 +288,7 @@ export class CommitQueue {
       // The embedded store is done by now, and needs no timer.
       const exit = writing.pollUnsafe()
       if (exit !== undefined) return exit
-      const left = entries[0]!.deadline - queue.clock.currentTimeMillisUnsafe()
+      const left = Math.ceil(entries[0]!.deadline - queue.now())
       return yield* Effect.exit(
         Effect.timeoutOrElse(Fiber.join(writing), {
           duration: Math.max(left, 1),
@@ -253,7 +300,7 @@ export class CommitQueue {
 
   private committed(entries: ReadonlyArray<Entry>, count: number, started: number): void {
     const now = performance.now()
-    this.healthy = true
+    this.takes = true
     this.lastCommitMs = now - started
     for (let i = 0; i < count; i++) {
       const entry = entries[i]!
@@ -265,7 +312,7 @@ export class CommitQueue {
     }
   }
 
-  /** Refuses those who would rather fail, spools the others, and settles all. */
+  /** Refuses those who would rather fail, spools or holds the others, and settles all. */
   private giveUp(entries: ReadonlyArray<Entry>, error: RecorderError): Effect.Effect<void> {
     const queue = this
     return Effect.gen(function* () {
@@ -276,50 +323,116 @@ export class CommitQueue {
       queue.refusedOpens += refused.length
       for (const entry of refused) entry.settle(failure)
       if (kept.length > 0) {
-        const spooled = queue.spool === null ? Exit.fail(error) : yield* Effect.exit(queue.spool.append(kept))
-        if (Exit.isSuccess(spooled)) queue.spooledBatches += kept.length
-        else {
-          queue.lostBatches += kept.length
-          yield* Effect.logError("records could not be written to the store, nor to the spool, and are lost").pipe(
-            Effect.annotateLogs({
-              batches: kept.length,
-              rows: kept.reduce((sum, entry) => sum + entry.rows, 0),
-              store: error.message,
-              spool: errorOf(spooled.cause).message
-            })
-          )
-        }
-      }
+        const spooled = yield* Effect.exit(queue.toSpool(kept, error))
+        if (Exit.isSuccess(spooled)) {
+          queue.nextHousing = 0
+          yield* queue.logOutage("spool", kept.length, error)
+        } else yield* queue.hold(kept, errorOf(spooled.cause))
+      } else yield* queue.logOutage("spool", 0, error)
       for (const entry of entries) if (!entry.refuse) entry.settle(Effect.void)
-      yield* queue.logOutage(kept.length, error)
     })
   }
 
-  private logOutage(count: number, error: RecorderError): Effect.Effect<void> {
-    this.unlogged += count
-    const now = this.clock.currentTimeMillisUnsafe()
-    if (now < this.nextLog) return Effect.void
-    this.nextLog = now + logPause
-    const batches = this.unlogged
-    this.unlogged = 0
-    return Effect.logWarning("the store does not take records: they go to the spool").pipe(
-      Effect.annotateLogs({ batches, reason: error.message, spool: this.spool?.path ?? "none" })
+  private toSpool(batches: ReadonlyArray<NumberedBatch>, error: RecorderError): Effect.Effect<void, RecorderError> {
+    if (this.spool === null) return Effect.fail(error)
+    return Effect.flatMap(this.spool.append(batches), (unwritable) => {
+      this.spooledBatches += batches.length - unwritable.length
+      return this.lose(unwritable, "they cannot be written as JSON")
+    })
+  }
+
+  private hold(entries: ReadonlyArray<Entry>, error: RecorderError): Effect.Effect<void> {
+    const { held } = this
+    // Without what only waiting needs.
+    const lost = entries.filter(({ number, batch }) => !held.add({ number, batch }))
+    this.nextHousing = this.now() + retryPause
+    return Effect.andThen(
+      this.logOutage("memory", entries.length - lost.length, error),
+      this.lose(lost, "as much as may be is held in memory already")
     )
+  }
+
+  /** Brings what is held to the store or the spool, as far as they take it. */
+  private readonly house: Effect.Effect<void> = this.housing.withPermits(1)(
+    Effect.suspend(() => {
+      const queue = this
+      const { held } = this
+      return Effect.gen(function* () {
+        let single = false
+        while (held.length > 0) {
+          const next = held.first(single ? 1 : heldCount)
+          const exit = yield* Effect.exit(queue.writeLate(next))
+          if (Exit.isSuccess(exit)) {
+            queue.takes = true
+            queue.committedBatches += exit.value
+            held.drop(exit.value)
+            continue
+          }
+          const error = errorOf(exit.cause)
+          queue.takes = error.reason._tag === "StoreFailed" && error.reason.permanent
+          if (queue.takes && !single) {
+            single = true
+            continue
+          }
+          const rest = queue.takes ? next : held.first(held.length)
+          const spooled = yield* Effect.exit(queue.toSpool(rest, error))
+          if (Exit.isFailure(spooled)) {
+            queue.nextHousing = queue.now() + retryPause
+            return yield* queue.logOutage("memory", 0, errorOf(spooled.cause))
+          }
+          held.drop(rest.length)
+        }
+      })
+    })
+  )
+
+  /** Says of which interceptions batches are lost, and counts them. */
+  private lose(batches: ReadonlyArray<NumberedBatch>, reason: string): Effect.Effect<void> {
+    if (batches.length === 0) return Effect.void
+    this.lostBatches += batches.length
+    const ids = interceptionsOf(batches)
+    const lines = Array.from({ length: Math.ceil(ids.length / namedInterceptions) }, (_, i) =>
+      ids.slice(i * namedInterceptions, (i + 1) * namedInterceptions).join(" ")
+    )
+    return Effect.forEach(
+      lines,
+      (interceptions) =>
+        Effect.logError("records are lost: neither the store nor the spool took them").pipe(
+          Effect.annotateLogs({ batches: batches.length, reason, interceptions })
+        ),
+      { discard: true }
+    )
+  }
+
+  private logOutage(to: "spool" | "memory", count: number, error: RecorderError): Effect.Effect<void> {
+    this.unlogged[to] += count
+    const now = this.now()
+    if (now < this.nextLog[to]) return Effect.void
+    this.nextLog[to] = now + logPause
+    const batches = this.unlogged[to]
+    this.unlogged[to] = 0
+    const log =
+      to === "spool"
+        ? Effect.logWarning("the store does not take records: they go to the spool")
+        : Effect.logError("neither the store nor the spool takes records: they are held in memory")
+    return log.pipe(
+      Effect.annotateLogs({ batches, reason: error.message, spool: this.spool?.path ?? "none", held: this.held.length })
+    )
+  }
+
+  private writeLate(batches: ReadonlyArray<NumberedBatch>): Effect.Effect<number, RecorderError> {
+    return Effect.timeoutOrElse(this.store.writeLate(batches), {
+      duration: this.commitTimeout,
+      orElse: () => timedOut
+    })
   }
 
   private readonly replayPiece: Effect.Effect<void> = Effect.suspend(() => {
     const queue = this
     return Effect.gen(function* () {
-      const exit = yield* Effect.exit(
-        queue.spool!.replay((batches) =>
-          Effect.timeoutOrElse(queue.store.writeLate(batches), {
-            duration: queue.commitTimeout,
-            orElse: () => timedOut
-          })
-        )
-      )
-      queue.healthy = Exit.isSuccess(exit)
-      if (Exit.isFailure(exit)) return yield* queue.logOutage(0, errorOf(exit.cause))
+      const exit = yield* Effect.exit(queue.spool!.replay((batches) => queue.writeLate(batches)))
+      queue.takes = Exit.isSuccess(exit)
+      if (Exit.isFailure(exit)) return yield* queue.logOutage("spool", 0, errorOf(exit.cause))
       const { batches, rejected, done } = exit.value
       queue.replayedBatches += batches
       if (rejected > 0) yield* logRejected(queue.spool!.path, rejected)

@@ -47,6 +47,12 @@ export const isBusy = (cause: unknown): boolean => {
   return code === 5 || code === 6
 }
 
+/**
+ * Whether a row was refused for what is in it, so that it always will be: too big, constraint, mismatch and range, and
+ * what the driver did not even give to SQLite.
+ */
+export const isRowFault = (cause: unknown): boolean => [0, 18, 19, 20, 25].includes(codeOf(cause))
+
 /** SQLite's primary result code; 0 where something else threw. */
 export const codeOf = (cause: unknown): number =>
   cause instanceof Error && "errcode" in cause ? Number(cause.errcode) & 0xff : 0

@@ -1,4 +1,3 @@
-import { resolve } from "node:path"
 import { Clock, Context, Duration, Effect, Layer, type Option, Schedule, type Scope } from "effect"
 import { CommitQueue, logRejected } from "./CommitQueue.ts"
 import { withCounts } from "./Counts.ts"
@@ -97,11 +96,11 @@ export interface RecorderStatistics {
   readonly spooledBatches: number
   /** Spooled batches that have reached the store since. */
   readonly replayedBatches: number
-  /** Batches that neither the store nor the spool took. */
+  /** Batches that neither the store nor the spool took, and that could not be held in memory any longer. */
   readonly lostBatches: number
   /** Calls refused because their interception could not be recorded. */
   readonly refusedOpens: number
-  /** Batches waiting now. */
+  /** Batches waiting now, to be written or for something that takes them. */
   readonly queued: number
   /** How long the last group took to commit, in milliseconds. */
   readonly lastCommitMs: number
@@ -169,7 +168,9 @@ export class Recorder extends Context.Service<
     readonly open: (row: Interception) => Effect.Effect<void, RecorderError>
     /**
      * Writes a batch; done when it is durable in the store or, where that fails or takes longer than
-     * `recorder.commit_timeout`, in the spool. Never fails. Interrupting it stops the waiting, not the writing.
+     * `recorder.commit_timeout`, in the spool. Never fails. Interrupting it stops the waiting, not the writing. Where
+     * the spool does not take it either, it is held in memory, 64 MiB at most, until one of the two does; meanwhile
+     * `open` fails, unless `recorder.on_failure` is `continue`.
      */
     readonly commit: (batch: RecordBatch) => Effect.Effect<void>
     /** Interceptions, newest first. */
@@ -187,7 +188,7 @@ export class Recorder extends Context.Service<
     readonly toolCalls: (query: ToolCallQuery) => Effect.Effect<ReadonlyArray<RecordedToolCall>, RecorderError>
     /** Sums of the known usage: by model, the greatest first; by actor likewise; by day, the newest first. */
     readonly usage: (by: UsageKey) => Effect.Effect<ReadonlyArray<UsageSum>, RecorderError>
-    /** Whether the store took what it was given last. */
+    /** Whether the store took what it was given last, and nothing is held in memory because nothing takes it. */
     readonly healthy: Effect.Effect<boolean>
     /** The counters, as they are now. */
     readonly statistics: Effect.Effect<RecorderStatistics>
@@ -215,6 +216,8 @@ export class Recorder extends Context.Service<
     const clock = yield* Clock.Clock
     for (const ended of yield* store.endedInstances) yield* bury(ended)
     const spool = options.spool === null ? null : yield* acquireSpool(options.spool)
+    // A net that does not hold is better known of before it is needed.
+    if (spool !== null) yield* spool.probe
     const queue = new CommitQueue(store, clock, {
       spool,
       commitTimeout: Duration.toMillis(Duration.fromInputUnsafe(options.commitTimeout))

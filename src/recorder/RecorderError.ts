@@ -41,6 +41,14 @@ export class NewerDatabase extends Schema.TaggedClass<NewerDatabase>()("NewerDat
   }
 }
 
+/** Neither the store nor the spool takes records: what came before is still held in memory. */
+export class RecordsHeld extends Schema.TaggedClass<RecordsHeld>()("RecordsHeld", {}) {
+  readonly isRetryable = true
+  get message() {
+    return "neither the store nor the spool takes records"
+  }
+}
+
 /** The recorder was shut down. */
 export class RecorderClosed extends Schema.TaggedClass<RecorderClosed>()("RecorderClosed", {}) {
   readonly isRetryable = false
@@ -56,7 +64,7 @@ type Operation = typeof Operation.Type
 export class RecorderError extends Schema.TaggedError<RecorderError>()("RecorderError", {
   /** What was being done. */
   operation: Operation,
-  reason: Schema.Union([StoreBusy, CommitTimedOut, StoreFailed, NewerDatabase, RecorderClosed])
+  reason: Schema.Union([StoreBusy, CommitTimedOut, StoreFailed, NewerDatabase, RecordsHeld, RecorderClosed])
 }) {
   /** Wraps what a store, a file or a worker threw. `permanent` where trying again is of no use. */
   static failed(operation: Operation, cause: unknown, permanent = false): RecorderError {

@@ -31,6 +31,19 @@ const writeCount = 25
 const attempt = <A>(run: () => Promise<A>) =>
   Effect.tryPromise({ try: run, catch: (cause) => RecorderError.failed("spool", cause) })
 
+/** A line of the spool; `null` where no text can hold it. */
+export const lineOf = (entry: NumberedBatch): string | null => {
+  try {
+    return JSON.stringify({ number: entry.number, batch: entry.batch })
+  } catch {
+    return null
+  }
+}
+
+/** Keeps what can neither be written nor is to be thrown away beside the spool, in `<path>.rejected`. */
+export const putAside = (path: string, lines: ReadonlyArray<string>): Effect.Effect<void, RecorderError> =>
+  attempt(() => appendFile(`${path}.rejected`, `${lines.join("\n")}\n`, { mode: 0o600 }))
+
 /** What replaying did. */
 export interface Replayed {
   readonly batches: number
@@ -69,17 +82,46 @@ export class Spool {
     this.replayedTo = 0
   })
 
-  /** Appends batches; done when they are on the disk. */
-  append(batches: ReadonlyArray<NumberedBatch>): Effect.Effect<void, RecorderError> {
+  /** Tries whether a new spool can be written, and leaves it empty. */
+  readonly probe: Effect.Effect<void, RecorderError> = attempt(async () => {
+    const handle = await this.writable()
+    await handle.appendFile("\n")
+    await handle.datasync()
+    await handle.truncate(0)
+  }).pipe(
+    Effect.mapError(({ reason }) =>
+      RecorderError.failed("spool", `the spool (recorder.spool) cannot be written: ${reason.message}`, true)
+    )
+  )
+
+  /** Appends batches; done when they are on the disk. Answers those that no text can hold, which are not. */
+  append(batches: ReadonlyArray<NumberedBatch>): Effect.Effect<ReadonlyArray<NumberedBatch>, RecorderError> {
     return attempt(async () => {
       const handle = await this.writable()
-      let text = this.torn ? "\n" : ""
-      for (const entry of batches) text += `${JSON.stringify({ number: entry.number, batch: entry.batch })}\n`
+      const unwritable: Array<NumberedBatch> = []
+      const { torn } = this
+      let text = torn ? "\n" : ""
+      for (const entry of batches) {
+        const line = lineOf(entry)
+        if (line === null) unwritable.push(entry)
+        else text += `${line}\n`
+      }
+      const { size } = await handle.stat()
       this.torn = true
       try {
         await handle.appendFile(text)
         await handle.datasync()
         this.torn = false
+        return unwritable
+      } catch (cause) {
+        // Whoever failed to append tries again: what was written of it is not to be read as a line. A full disk lets it.
+        await handle.truncate(size).then(
+          () => {
+            this.torn = torn
+          },
+          () => undefined
+        )
+        throw cause
       } finally {
         this.size = await handle.stat().then(
           (found) => found.size,
@@ -115,7 +157,7 @@ export class Spool {
         } else return yield* result.failure
       }
       if (rejected.length > 0) {
-        yield* attempt(() => appendFile(`${this.path}.rejected`, `${rejected.join("\n")}\n`, { mode: 0o600 }))
+        yield* putAside(this.path, rejected)
       }
       this.replayedTo += piece.bytes
       const done = !this.backlog

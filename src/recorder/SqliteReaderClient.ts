@@ -31,6 +31,11 @@ export interface ReaderAnswer {
 // Beside this file: TypeScript in the sources, JavaScript in what is published.
 const entry = new URL(`./SqliteReaderWorker${import.meta.url.slice(import.meta.url.lastIndexOf("."))}`, import.meta.url)
 
+/** How long an answer may take: more than any query over millions of rows. */
+const answerTimeout = "2 minutes"
+/** How long the worker may take to finish what it is doing. */
+const closeTimeout = "30 seconds"
+
 /**
  * Asks the worker that reads. It is started when it is first needed and again after it died; what was asked of the dead
  * one fails. It keeps the process alive only while somebody waits for an answer.
@@ -47,30 +52,41 @@ export class SqliteReaderClient {
 
   /** Has the worker do one thing. */
   ask<Call extends keyof Calls>(call: Call, argument: Calls[Call][0]): Effect.Effect<Calls[Call][1], RecorderError> {
-    return Effect.callback((resume) => {
+    const operation = call === "checkpoint" ? "checkpoint" : "read"
+    const answered = Effect.callback<Calls[Call][1], RecorderError>((resume) => {
       const worker = this.running()
       const id = ++this.id
       this.waiting.set(id, (answer) => {
         resume(
           answer.error === undefined
             ? Effect.succeed(answer.value as Calls[Call][1])
-            : Effect.fail(RecorderError.failed(call === "checkpoint" ? "checkpoint" : "read", answer.error))
+            : Effect.fail(RecorderError.failed(operation, answer.error))
         )
       })
       worker.ref()
       worker.postMessage({ id, call, argument })
       return Effect.sync(() => this.forget(id))
     })
+    return Effect.timeoutOrElse(answered, {
+      duration: answerTimeout,
+      orElse: () =>
+        Effect.fail(
+          RecorderError.failed(operation, `the worker that reads records has not answered in ${answerTimeout}`)
+        )
+    })
   }
 
-  /** Lets the worker finish what it is doing and end. */
-  readonly close: Effect.Effect<void> = Effect.callback((resume) => {
-    const worker = this.worker
-    if (worker === undefined) return resume(Effect.void)
-    worker.ref()
-    worker.once("exit", () => resume(Effect.void))
-    worker.postMessage("close")
-  })
+  /** Lets the worker finish what it is doing and end; one that does not is ended. */
+  readonly close: Effect.Effect<void> = Effect.timeoutOrElse(
+    Effect.callback<void>((resume) => {
+      const worker = this.worker
+      if (worker === undefined) return resume(Effect.void)
+      worker.ref()
+      worker.once("exit", () => resume(Effect.void))
+      worker.postMessage("close")
+    }),
+    { duration: closeTimeout, orElse: () => Effect.promise(async () => this.worker?.terminate()) }
+  ).pipe(Effect.asVoid)
 
   private running(): Worker {
     if (this.worker !== undefined) return this.worker
@@ -88,6 +104,11 @@ export class SqliteReaderClient {
     let error = "the worker that reads records has ended"
     worker.on("error", (cause) => {
       error = `the worker that reads records has failed: ${cause instanceof Error ? cause.message : String(cause)}`
+    })
+    // Whose answer it was cannot be told: all who wait are better failed than left waiting.
+    worker.on("messageerror", (cause) => {
+      error = `the answer of the worker that reads records cannot be read: ${cause.message}`
+      void worker.terminate()
     })
     worker.on("exit", () => {
       if (this.worker === worker) this.worker = undefined

@@ -19,17 +19,22 @@ const answer = ({ call, argument }: ReaderRequest): unknown => {
   return reader.checkpoint()
 }
 
+// Nobody knows what was asked: whoever waits is told by the end of this worker.
+parentPort?.on("messageerror", (cause) => {
+  throw cause
+})
+
 parentPort?.on("message", (request: ReaderRequest | "close") => {
   if (request === "close") {
     database.close()
     parentPort?.close()
     return
   }
-  let reply: ReaderAnswer
+  const { id } = request
+  const reply = (message: ReaderAnswer) => parentPort?.postMessage(message)
   try {
-    reply = { id: request.id, value: answer(request) }
+    reply({ id, value: answer(request) })
   } catch (cause) {
-    reply = { id: request.id, error: cause instanceof Error ? cause.message : String(cause) }
+    reply({ id, error: cause instanceof Error ? cause.message : String(cause) })
   }
-  parentPort?.postMessage(reply)
 })

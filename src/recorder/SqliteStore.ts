@@ -3,13 +3,15 @@ import { dirname, resolve } from "node:path"
 import type { DatabaseSync } from "node:sqlite"
 import { Clock, Effect, Option, type Scope } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
-import { codeOf, InstanceLock, isBusy, type Sqlite } from "./InstanceLock.ts"
+import { InstanceLock, isBusy, isRowFault, type Sqlite } from "./InstanceLock.ts"
+import { interceptionsOf } from "./HeldBatches.ts"
 import { RecorderError, StoreBusy } from "./RecorderError.ts"
 import type { EndedInstance, NumberedBatch, RecordStore, WriteBatches } from "./RecordStore.ts"
+import { lineOf, putAside } from "./Spool.ts"
 import { Checkpoints } from "./SqliteCheckpoints.ts"
 import { migrate } from "./SqliteMigrations.ts"
 import { SqliteReaderClient } from "./SqliteReaderClient.ts"
-import { SqliteWriter } from "./SqliteWriter.ts"
+import { type LeftOut, SqliteWriter } from "./SqliteWriter.ts"
 
 /** How long opening waits for others who are just opening, migrating or checkpointing, in milliseconds. */
 const openTimeout = 5_000
@@ -34,13 +36,7 @@ const attempt = <A>(operation: "open the store" | "write", run: () => A) =>
     catch: (cause) => {
       if (cause instanceof RecorderError) return cause
       if (isBusy(cause)) return new RecorderError({ operation, reason: new StoreBusy() })
-      // What SQLite did not refuse, or refused for what is in the rows (too big, constraint, mismatch, range), stays so.
-      const code = codeOf(cause)
-      return RecorderError.failed(
-        operation,
-        cause,
-        code === 0 || code === 18 || code === 19 || code === 20 || code === 25
-      )
+      return RecorderError.failed(operation, cause, isRowFault(cause))
     }
   })
 
@@ -81,12 +77,19 @@ export const openSqliteStore = Effect.fnUntraced(function* (options: SqliteStore
     Effect.runForkWith(yield* Effect.context())
   )
 
-  const write = (number: number, late: boolean): WriteBatches => {
-    const transaction = (batches: ReadonlyArray<NumberedBatch>) =>
+  const write = (number: number, spool: string, late: boolean): WriteBatches => {
+    const committed = (batches: ReadonlyArray<NumberedBatch>) =>
       attempt("write", () => {
         const count = writer.write(batches, number, late)
         checkpoints.written()
         return count
+      })
+    const transaction = (batches: ReadonlyArray<NumberedBatch>) =>
+      Effect.tap(committed(batches), () => {
+        const { leftOut } = writer
+        if (leftOut.length === 0) return Effect.void
+        writer.leftOut = []
+        return keepLeftOut(leftOut, spool)
       })
     return (batches) => {
       const written = options.sync === "full" ? Effect.tap(transaction(batches), () => flushLog) : transaction(batches)
@@ -99,7 +102,7 @@ export const openSqliteStore = Effect.fnUntraced(function* (options: SqliteStore
       others.map(
         (other): EndedInstance => ({
           spool: other.spool,
-          write: write(other.number, true),
+          write: write(other.number, other.spool, true),
           finish: (endedAt) => attempt("write", () => instance.finish(other, endedAt))
         })
       )
@@ -108,8 +111,8 @@ export const openSqliteStore = Effect.fnUntraced(function* (options: SqliteStore
 
   const store: RecordStore = {
     secret: yield* attempt("open the store", () => secretOf(database)),
-    write: write(instance.number, false),
-    writeLate: write(instance.number, true),
+    write: write(instance.number, instance.spool, false),
+    writeLate: write(instance.number, instance.spool, true),
     endedInstances,
     interceptions: (query) => client.ask("interceptions", query),
     interception: (id) => Effect.map(client.ask("interception", id), Option.fromNullOr),
@@ -121,6 +124,21 @@ export const openSqliteStore = Effect.fnUntraced(function* (options: SqliteStore
   const open: OpenStore = { store, spool: instance.spool }
   return open
 })
+
+/** Keeps rows that were left out beside the spool, and says so. The batches they were in are written in any case. */
+const keepLeftOut = (leftOut: ReadonlyArray<LeftOut>, spool: string): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const lines = leftOut.map(({ row }) => lineOf(row)).filter((line) => line !== null)
+    const kept = yield* Effect.exit(lines.length === 0 ? Effect.void : putAside(spool, lines))
+    yield* Effect.logError("rows were left out of the records: the store refuses them for what is in them").pipe(
+      Effect.annotateLogs({
+        rows: leftOut.length,
+        interceptions: interceptionsOf(leftOut.map(({ row }) => row)).join(" "),
+        reason: RecorderError.failed("write", leftOut[0]?.cause).message,
+        kept: kept._tag === "Success" ? `${spool}.rejected` : "none"
+      })
+    )
+  })
 
 const secretOf = (database: DatabaseSync): Buffer => {
   const secret = database.prepare("SELECT secret FROM installation").get()?.["secret"]

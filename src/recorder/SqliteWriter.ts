@@ -1,9 +1,16 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite"
-import type { Interception, InterceptionClose, RecordBatch } from "./Records.ts"
+import { isRowFault } from "./InstanceLock.ts"
+import type { Interception, InterceptionClose, RecordBatch, ToolCall, Turn, Usage } from "./Records.ts"
 import type { NumberedBatch } from "./RecordStore.ts"
 
 /** How long one transaction may take, in milliseconds, before the next batch has to wait for another one. */
 const transactionMs = 1.5
+
+/** A row that was refused for what is in it, as a batch of its own, and what SQLite or its driver threw. */
+export interface LeftOut {
+  readonly row: NumberedBatch
+  readonly cause: unknown
+}
 
 /**
  * The statements that write records, on one connection.
@@ -26,6 +33,8 @@ export class SqliteWriter {
   private readonly thought: StatementSync
   /** Roughly how many pages went to the write-ahead log; whoever has it checkpointed sets it back. */
   pages = 0
+  /** The rows that were left out of what was committed; whoever deals with them takes them away. */
+  leftOut: Array<LeftOut> = []
 
   constructor(database: DatabaseSync) {
     const insert = (table: string, columns: number) =>
@@ -53,14 +62,16 @@ export class SqliteWriter {
 
   /**
    * Writes batches from the front in one transaction and answers how many. Throws, with nothing written, where SQLite
-   * does.
+   * does, unless that is for what is in a single row: that one is left out, but for an interception, without which the
+   * others are of no use.
    *
    * @param instance the number of the instance whose interceptions these are
    * @param late whether closes may have come before what they close
    */
   write(batches: ReadonlyArray<NumberedBatch>, instance: number, late: boolean): number {
     const started = performance.now()
-    const pages = this.pages
+    const { pages } = this
+    const leftOut = this.leftOut.length
     this.begin.run()
     try {
       let count = 0
@@ -71,6 +82,7 @@ export class SqliteWriter {
       return count
     } catch (cause) {
       this.pages = pages
+      this.leftOut.length = leftOut
       try {
         this.rollback.run()
       } catch {
@@ -82,54 +94,81 @@ export class SqliteWriter {
 
   private batch({ number, batch }: NumberedBatch, instance: number, late: boolean): void {
     if (batch.opens !== undefined) for (const row of batch.opens) this.open(row, instance, late)
-    if (batch.turns !== undefined) {
-      for (const row of batch.turns) {
-        this.turn.run(
-          row.interceptionId,
-          row.id,
-          row.index,
-          row.startedAt,
-          row.endedAt,
-          row.transport,
-          row.upstreamResponseId,
-          row.servedModel,
-          row.httpStatus,
-          row.status,
-          row.finishReason,
-          row.error === null ? null : row.error.code,
-          row.error === null ? null : row.error.message,
-          row.timeToFirstFrameMs,
-          row.durationMs,
-          row.attempts,
-          row.framesIn,
-          row.framesOut,
-          row.lane,
-          row.closeCode,
-          row.closeReason
-        )
+    for (const row of batch.turns ?? []) {
+      try {
+        this.addTurn(row)
+      } catch (cause) {
+        this.leaveOut({ number, batch: { turns: [row] } }, cause)
       }
     }
-    if (batch.usage !== undefined) {
-      for (const row of batch.usage) {
-        this.usage.run(
-          row.interceptionId,
-          row.turnId,
-          row.input,
-          row.output,
-          row.cacheRead,
-          row.cacheWrite,
-          row.reasoning,
-          JSON.stringify(row.other),
-          row.provenance,
-          row.raw,
-          row.cost,
-          row.currency,
-          row.priceVersion
-        )
+    for (const row of batch.usage ?? []) {
+      try {
+        this.addUsage(row)
+      } catch (cause) {
+        this.leaveOut({ number, batch: { usage: [row] } }, cause)
       }
     }
     this.content(number, batch)
-    if (batch.closes !== undefined) for (const row of batch.closes) this.end(row)
+    for (const row of batch.closes ?? []) {
+      try {
+        this.end(row)
+      } catch (cause) {
+        this.leaveOut({ number, batch: { closes: [row] } }, cause)
+      }
+    }
+  }
+
+  /**
+   * Goes on without a row that SQLite refuses for what is in it: the others of its batch say what was used and how it
+   * ended. SQLite takes back such a statement, and nothing else of its transaction.
+   */
+  private leaveOut(row: NumberedBatch, cause: unknown): void {
+    if (!isRowFault(cause)) throw cause
+    this.leftOut.push({ row, cause })
+  }
+
+  private addTurn(row: Turn): void {
+    this.turn.run(
+      row.interceptionId,
+      row.id,
+      row.index,
+      row.startedAt,
+      row.endedAt,
+      row.transport,
+      row.upstreamResponseId,
+      row.servedModel,
+      row.httpStatus,
+      row.status,
+      row.finishReason,
+      row.error === null ? null : row.error.code,
+      row.error === null ? null : row.error.message,
+      row.timeToFirstFrameMs,
+      row.durationMs,
+      row.attempts,
+      row.framesIn,
+      row.framesOut,
+      row.lane,
+      row.closeCode,
+      row.closeReason
+    )
+  }
+
+  private addUsage(row: Usage): void {
+    this.usage.run(
+      row.interceptionId,
+      row.turnId,
+      row.input,
+      row.output,
+      row.cacheRead,
+      row.cacheWrite,
+      row.reasoning,
+      JSON.stringify(row.other),
+      row.provenance,
+      row.raw,
+      row.cost,
+      row.currency,
+      row.priceVersion
+    )
   }
 
   private open(row: Interception, instance: number, late: boolean): void {
@@ -162,34 +201,48 @@ export class SqliteWriter {
   }
 
   private content(number: number, batch: RecordBatch): void {
-    if (batch.prompts !== undefined) {
-      for (const row of batch.prompts) {
+    for (const row of batch.prompts ?? []) {
+      try {
         this.pages += row.text.length >>> 12
         this.prompt.run(row.interceptionId, row.turnId, row.text)
+      } catch (cause) {
+        this.leaveOut({ number, batch: { prompts: [row] } }, cause)
       }
     }
     batch.toolCalls?.forEach((row, place) => {
-      const json = row.arguments ?? "null"
-      this.pages += 1 + (json.length >>> 12)
-      this.toolCall.run(
-        row.interceptionId,
-        number,
-        place,
-        row.turnId,
-        row.callId,
-        row.name,
-        json,
-        row.injected ? 1 : 0,
-        row.serverUrl,
-        row.error === null ? null : row.error.code,
-        row.error === null ? null : row.error.message,
-        row.durationMs
-      )
+      try {
+        this.addToolCall(row, number, place)
+      } catch (cause) {
+        this.leaveOut({ number, batch: { toolCalls: [row] } }, cause)
+      }
     })
     batch.thoughts?.forEach((row, place) => {
-      this.pages += 1 + (row.text.length >>> 12)
-      this.thought.run(row.interceptionId, number, place, row.turnId, row.text, row.source)
+      try {
+        this.pages += 1 + (row.text.length >>> 12)
+        this.thought.run(row.interceptionId, number, place, row.turnId, row.text, row.source)
+      } catch (cause) {
+        this.leaveOut({ number, batch: { thoughts: [row] } }, cause)
+      }
     })
+  }
+
+  private addToolCall(row: ToolCall, number: number, place: number): void {
+    const json = row.arguments ?? "null"
+    this.pages += 1 + (json.length >>> 12)
+    this.toolCall.run(
+      row.interceptionId,
+      number,
+      place,
+      row.turnId,
+      row.callId,
+      row.name,
+      json,
+      row.injected ? 1 : 0,
+      row.serverUrl,
+      row.error === null ? null : row.error.code,
+      row.error === null ? null : row.error.message,
+      row.durationMs
+    )
   }
 
   private end(row: InterceptionClose): void {

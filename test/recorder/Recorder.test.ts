@@ -2,7 +2,7 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Fiber, Layer, Option, Schema } from "effect"
 import { Recorder, type SqliteOptions } from "../../src/recorder/Recorder.ts"
-import { type Interception, InterceptionDetail, Time } from "../../src/recorder/Records.ts"
+import { type Interception, InterceptionDetail, Time, UsageSum } from "../../src/recorder/Records.ts"
 import { temporaryFolder } from "./folder.ts"
 import { close, interception, prompt, settlement, start, thought, toolCall, turn, usage } from "./rows.ts"
 
@@ -193,6 +193,33 @@ describe.each(stores)("Recorder over $name", ({ recorder: make }) => {
           ["2023-11-14", 2, "0.30000000000000001"]
         ]
       )
+    })
+  )
+
+  it.effect("takes figures that no count can be as unknown, and sums the others", () =>
+    Effect.gen(function* () {
+      const recorder = yield* make
+      yield* recorder.open(interception("i1"))
+      yield* recorder.commit({
+        usage: [
+          usage("i1"),
+          usage("i1", 1, {
+            input: 1e300,
+            output: 2 ** 63,
+            cacheRead: -5,
+            reasoning: Number.NaN,
+            other: { a: Infinity }
+          }),
+          usage("i1", 2, { input: 1.5, output: Number.MAX_SAFE_INTEGER, cacheRead: null })
+        ]
+      })
+      const [sum] = yield* recorder.usage("model")
+      assert.deepInclude(sum, { input: 11, output: Number.MAX_SAFE_INTEGER, cacheRead: 5, reasoning: 6 })
+      yield* Schema.encodeEffect(UsageSum)(sum!)
+      const detail = Option.getOrThrow(yield* recorder.interception("i1"))
+      assert.deepInclude(detail.usage[1], { input: null, output: null, cacheRead: 0, reasoning: null })
+      assert.deepStrictEqual(detail.usage[1]?.other, {})
+      yield* Schema.encodeEffect(InterceptionDetail)(detail)
     })
   )
 

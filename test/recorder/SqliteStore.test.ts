@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { assert, describe, it } from "@effect/vitest"
@@ -6,9 +6,8 @@ import { Context, Effect, Exit, Fiber, Layer, Option, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { Recorder, RecorderError, type SqliteOptions } from "../../src/recorder/Recorder.ts"
 import { migrate, migrations } from "../../src/recorder/SqliteMigrations.ts"
-import { SqliteReaderClient } from "../../src/recorder/SqliteReaderClient.ts"
 import { temporaryFolder } from "./folder.ts"
-import { close, interception, prompt, settlement, turn, usage } from "./rows.ts"
+import { close, interception, prompt, settlement, toolCall, turn, usage } from "./rows.ts"
 
 const options = (folder: string, change: Partial<SqliteOptions> = {}): SqliteOptions => ({
   filename: join(folder, "records.db"),
@@ -187,39 +186,48 @@ describe("a database that another connection has locked", () => {
   )
 })
 
-describe("a spool that cannot be written either", () => {
-  it.effect("lets the response finish, and counts what is lost", () =>
-    Effect.gen(function* () {
-      const folder = yield* temporaryFolder
-      const recorder = yield* open(folder, { spool: join(folder, "missing", "spool") })
-      const unlock = yield* lockedBy(folder)
-      const settling = yield* Effect.forkChild(recorder.commit(settlement("i1")), { startImmediately: true })
-      yield* turns
-      yield* TestClock.adjust("2 seconds")
-      yield* Fiber.join(settling)
-      assert.deepInclude(yield* recorder.statistics, { lostBatches: 1, spooledBatches: 0 })
-      yield* unlock
-    })
-  )
-})
-
-describe("a batch that the store refuses for what is in it", () => {
-  it.effect("does not take the others down with it, and is put aside", () =>
+describe("a row that the store refuses for what is in it", () => {
+  it.effect("takes down neither its batch nor others, and is put aside", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
       const recorder = yield* open(folder)
       const bad = JSON.parse('{"turns":[{"id":"t","interceptionId":"i1"}]}')
-      yield* Effect.all([recorder.open(interception("i1")), recorder.commit(bad), recorder.commit(settlement("i1"))], {
-        concurrency: "unbounded"
-      })
-      const detail = Option.getOrThrow(yield* recorder.interception("i1"))
-      assert.strictEqual(detail.interception.status, "completed")
-      const rejected = () => readdirSync(folder).filter((name) => name.endsWith(".rejected"))
-      yield* eventually(Effect.sync(() => rejected().length > 0))
-      const kept = rejected()
+      const [call] = JSON.parse('[{"interceptionId":"i2","turnId":"i2-t0","name":"bad","arguments":"[]"}]')
+      yield* Effect.all(
+        [
+          recorder.open(interception("i1")),
+          recorder.commit(bad),
+          recorder.commit(settlement("i1")),
+          recorder.open(interception("i2")),
+          recorder.commit({ ...settlement("i2"), toolCalls: [call, toolCall("i2", "good")] })
+        ],
+        { concurrency: "unbounded" }
+      )
+      const first = Option.getOrThrow(yield* recorder.interception("i1"))
+      assert.strictEqual(first.interception.status, "completed")
+      const second = Option.getOrThrow(yield* recorder.interception("i2"))
+      assert.strictEqual(second.interception.status, "completed")
+      assert.deepStrictEqual(second.turns, [turn("i2")])
+      assert.deepStrictEqual(second.usage, [usage("i2")])
+      assert.deepStrictEqual(second.toolCalls, [toolCall("i2", "good")])
+      const kept = readdirSync(folder).filter((name) => name.endsWith(".rejected"))
       assert.strictEqual(kept.length, 1)
-      assert.include(readFileSync(join(folder, kept[0]!), "utf8"), '"interceptionId":"i1"')
-      assert.deepInclude(yield* recorder.statistics, { committedBatches: 2, spooledBatches: 1, lostBatches: 0 })
+      const lines = readFileSync(join(folder, kept[0]!), "utf8").trim().split("\n")
+      assert.deepStrictEqual(
+        lines.map((line) => JSON.parse(line).batch),
+        [bad, { toolCalls: [call] }]
+      )
+      assert.deepInclude(yield* recorder.statistics, { committedBatches: 5, spooledBatches: 0, lostBatches: 0 })
+      assert.isTrue(yield* recorder.healthy)
+    })
+  )
+
+  it.effect("is not recorded as a call's beginning: the call is refused", () =>
+    Effect.gen(function* () {
+      const recorder = yield* open(yield* temporaryFolder)
+      const error = yield* Effect.flip(recorder.open(JSON.parse('{"id":"i1"}')))
+      assert.strictEqual(error.reason._tag, "StoreFailed")
+      yield* recorder.open(interception("i2"))
     })
   )
 })
@@ -369,26 +377,6 @@ describe("what an instance leaves behind", () => {
           assert.strictEqual((yield* again.interceptions({ limit: 10 })).interceptions.length, 3)
         })
       )
-    })
-  )
-})
-
-describe("the worker that reads", () => {
-  it.effect("fails those who wait when it dies, and is started again for the next", () =>
-    Effect.gen(function* () {
-      const folder = yield* temporaryFolder
-      const filename = join(folder, "later", "records.db")
-      const client = yield* Effect.acquireRelease(
-        Effect.sync(() => new SqliteReaderClient(filename)),
-        (opened) => opened.close
-      )
-      const error = yield* Effect.flip(client.ask("usage", "model"))
-      assert.include(error.message, "the worker that reads records has failed")
-      mkdirSync(join(folder, "later"))
-      const database = new DatabaseSync(filename)
-      migrate(database)
-      database.close()
-      assert.deepStrictEqual(yield* client.ask("usage", "model"), [])
     })
   )
 })
