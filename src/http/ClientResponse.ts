@@ -62,8 +62,8 @@ export const whenOver = (
   limit: number,
   over: () => void
 ): void => {
-  const { socket } = response.req
-  if (response.writableFinished || socket.destroyed) {
+  const { req } = response
+  if (response.writableFinished || req.socket.destroyed) {
     over()
     return
   }
@@ -73,13 +73,12 @@ export const whenOver = (
     if (told) return
     told = true
     if (rest !== null) timers.unwatch(rest)
-    socket.off("close", tell)
     over()
   }
   response.once("finish", tell)
   response.once("close", tell)
-  // An answer behind another on its connection is not told that the connection is gone.
-  if (response.socket === null) socket.once("close", tell)
+  // An answer behind another on its connection is not told that the connection is gone; its request is.
+  if (response.socket === null) req.once("close", tell)
   if (rest !== null) timers.watch(rest)
 }
 

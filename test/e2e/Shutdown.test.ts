@@ -236,6 +236,28 @@ describe("an orderly stop", { concurrent: true, timeout: 120_000 }, () => {
     })
   )
 
+  it.live("does not wait for answers behind another on a connection whose client has left", () =>
+    Effect.gen(function* () {
+      const gateway = yield* Gateway.start({ config: configWith("10 minutes") })
+      const client = yield* connection(gateway.url)
+      const request = (directive: string) => {
+        const content = `Hello [[sim: ${directive}]]`
+        const body = JSON.stringify({ model: "sim", stream: false, messages: [{ role: "user", content }] })
+        return head(body.length) + body
+      }
+      client.socket.write(request("stall") + request("words=1").repeat(12))
+      yield* eventually(() => closed(gateway.dir) === 12)
+      client.socket.destroy()
+      yield* eventually(() => closed(gateway.dir) === 13)
+      const asked = performance.now()
+      gateway.kill("SIGTERM")
+      assert.deepStrictEqual(yield* gateway.exit, { code: 0, signal: null })
+      assert.isBelow(performance.now() - asked, 4_000)
+      assert.deepStrictEqual(endings(gateway.dir), { completed: 12, "cancelled/client_gone": 1 })
+      assert.notInclude(gateway.stderr(), "MaxListeners")
+    })
+  )
+
   it.live("turns half a request away at once", () =>
     Effect.gen(function* () {
       const gateway = yield* Gateway.start({ config: configWith("10 minutes") })
