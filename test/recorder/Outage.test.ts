@@ -1,4 +1,5 @@
 import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync } from "node:fs"
+import { type FileHandle, open as openFile } from "node:fs/promises"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Exit, Fiber, Layer, Logger, Option } from "effect"
@@ -201,6 +202,30 @@ describe("a spool that cannot be written", () => {
       const error = yield* Effect.flip(spool.probe)
       yield* spool.close
       assert.include(error.message, "ENOSPC")
+    })
+  )
+})
+
+describe("a batch that could not be appended whole", () => {
+  it.effect("is not left in the spool, to which it is appended again", () =>
+    Effect.gen(function* () {
+      const path = join(yield* temporaryFolder, "spool")
+      const spool = yield* Effect.acquireRelease(
+        Effect.sync(() => new Spool(path)),
+        (opened) => opened.close
+      )
+      yield* spool.probe
+      const handle = yield* Effect.promise(() => openFile(path))
+      const files = Object.getPrototypeOf(handle) as FileHandle
+      yield* Effect.promise(() => handle.close())
+      const batch = { number: 1, batch: { opens: [interception("i1")] } }
+      const broken = vi.spyOn(files, "datasync").mockRejectedValueOnce(new Error("ENOSPC"))
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(spool.append([batch]))))
+      broken.mockRestore()
+      assert.strictEqual(statSync(path).size, 0)
+      assert.isFalse(spool.backlog)
+      yield* spool.append([batch])
+      assert.deepStrictEqual(JSON.parse(readFileSync(path, "utf8")), batch)
     })
   )
 })

@@ -7,7 +7,10 @@ describe("digestOf", () => {
     ["another order and other space", '{ "a": 1,\n "b": {"d": null, "c": true} }', '{"b":{"c":true,"d":null},"a":1}'],
     ["another way to write a number or a letter", '{"n":1.0,"s":"\\u0061"}', '{"n":1,"s":"a"}'],
     ["no text and an empty object", "", {}],
-    ["the same text that is no JSON", "ls -la", "ls -la"]
+    ["the same text that is no JSON", "ls -la", "ls -la"],
+    ["text that is no JSON and a JSON string of it", "ls -la", '"ls -la"'],
+    ["text that is JSON and a JSON string of it", '{"a":1}', JSON.stringify('{"a":1}')],
+    ["no text and a JSON string of none", "", '""']
   ])("is the same for %s", (_, left, right) => {
     expect(digestOf(left)).toBe(digestOf(right))
   })
