@@ -1,4 +1,4 @@
-import { isObject, type JsonObject } from "./Json.ts"
+import { isObject, type JsonObject, jsonText } from "./Json.ts"
 
 /** What a turn used, in disjoint counts: no token is in two of `input`, `cacheRead`, `cacheWrite` and `output`. */
 export interface TokenUsage {
@@ -36,15 +36,6 @@ export const latest = (earlier: JsonObject | null, later: JsonObject, depth = 0)
 const count = (value: unknown): number | null => {
   if (typeof value !== "number" || !(Math.abs(value) <= Number.MAX_SAFE_INTEGER)) return null
   return Math.max(0, Math.trunc(value))
-}
-
-/** Usage as JSON text: it is an upstream's word, and may be nested deeper than can be written. */
-const rawOf = (usage: JsonObject): string | null => {
-  try {
-    return JSON.stringify(usage)
-  } catch {
-    return null
-  }
 }
 
 /** Notes figures that are no counts, as `<name>_clamped`, by how far they are from one. */
@@ -121,7 +112,7 @@ const fromOpenAi = (usage: JsonObject, names: Names): TokenUsage => {
     output: count(usage[names.output]),
     reasoning: count(output.reasoning_tokens),
     other,
-    raw: rawOf(usage)
+    raw: jsonText(usage)
   }
 }
 
@@ -170,7 +161,7 @@ export const fromMessages = (usage: JsonObject): TokenUsage => {
     output: count(usage.output_tokens),
     reasoning: count(details.thinking_tokens),
     other,
-    raw: rawOf(usage)
+    raw: jsonText(usage)
   }
 }
 

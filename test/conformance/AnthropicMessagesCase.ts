@@ -131,7 +131,9 @@ export const anthropicMessagesCase: DialectCase = {
     return data === undefined ? null : readErrorBody(data)
   },
   readErrorBody,
-  errorWord: (code) => errorTypes[code] ?? "api_error",
+  // An upstream that broke off inside a stream is worded so that Claude Code asks for a stream again.
+  errorWord: (code, place) =>
+    place === "event" && code.startsWith("upstream_") ? "overloaded_error" : (errorTypes[code] ?? "api_error"),
   earlyUsage: { input: 8, cacheRead: 4, output: 1 },
   keepAlive: () => 'event: ping\ndata: {"type": "ping"}\n\n',
   malformed: [

@@ -116,7 +116,7 @@ export interface DialectCase {
   readonly readErrorEvent: (text: string) => ReadError | null
   readonly readErrorBody: (text: string) => ReadError | null
   /** What stands in its errors in place of a code of the gateway's, where they have no room for that. */
-  readonly errorWord?: (code: string) => string
+  readonly errorWord?: (code: string, place: "event" | "body") => string
   /** What is known of the usage of `reply` once its `body` was seen; nothing unless given. */
   readonly earlyUsage?: NonNullable<Expected["usage"]>
   /** How silence is filled in a stream of which so many events were shown. */

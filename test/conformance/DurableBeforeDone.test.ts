@@ -64,7 +64,7 @@ describe.each(dialects)("in $name nobody sees an end whose records are not durab
       ledger.release()
       yield* client.ended
       const errorEvent = dialect.readErrorEvent(client.text.slice(body.join("").length))
-      assert.strictEqual(errorEvent?.code, wordOf(dialect, "upstream_cut"))
+      assert.strictEqual(errorEvent?.code, wordOf(dialect, "upstream_cut", "event"))
     })
   )
 

@@ -138,7 +138,7 @@ const silent = Effect.map(
 const assertRefused = (dialect: DialectCase, answer: { status: number; text: () => string }, saw: Saw) => {
   assert("refused" in saw)
   assert.strictEqual(answer.status, saw.refused)
-  assert.strictEqual(dialect.readErrorBody(answer.text())?.code, wordOf(dialect, saw.code))
+  assert.strictEqual(dialect.readErrorBody(answer.text())?.code, wordOf(dialect, saw.code, "body"))
 }
 
 /** Where in its life a call stands when its client leaves. */
@@ -238,7 +238,7 @@ describe.each(dialects)("$name over real sockets", (dialect) => {
           assert.strictEqual(answer.text().slice(0, saw.text.length), saw.text)
           const rest = answer.text().slice(saw.text.length)
           if ("errorEvent" in saw) {
-            assert.strictEqual(dialect.readErrorEvent(rest)?.code, wordOf(dialect, saw.errorEvent), rest)
+            assert.strictEqual(dialect.readErrorEvent(rest)?.code, wordOf(dialect, saw.errorEvent, "event"), rest)
           } else assert.strictEqual(rest, "")
           assert.strictEqual(ending, "ending" in saw && saw.ending === "broken" ? "reset" : "clean")
         }

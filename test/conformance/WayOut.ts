@@ -57,14 +57,15 @@ export const settingOf = (dialect: DialectCase, transport: "sse" | "json"): Sett
 }
 
 /** What an error of the dialect says in place of a code. */
-export const wordOf = (dialect: DialectCase, code: string): string => dialect.errorWord?.(code) ?? code
+export const wordOf = (dialect: DialectCase, code: string, place: "event" | "body"): string =>
+  dialect.errorWord?.(code, place) ?? code
 
 export const assertSaw = (dialect: DialectCase, call: Call, saw: Saw): void => {
   if ("refused" in saw) {
     assert.isNotNull(call.refused, `not refused but ${call.ending} after ${call.text}`)
     assert.strictEqual(call.refused!.status, saw.refused)
     assert.strictEqual(call.refused!.code, saw.code)
-    assert.strictEqual(dialect.readErrorBody(call.refused!.body)?.code, wordOf(dialect, saw.code))
+    assert.strictEqual(dialect.readErrorBody(call.refused!.body)?.code, wordOf(dialect, saw.code, "body"))
     assert.strictEqual(call.text, "")
     assert.isNull(call.answer)
     return
@@ -73,7 +74,7 @@ export const assertSaw = (dialect: DialectCase, call: Call, saw: Saw): void => {
   if ("errorEvent" in saw) {
     assert.strictEqual(call.text.slice(0, saw.text.length), saw.text)
     const rest = call.text.slice(saw.text.length)
-    const word = wordOf(dialect, saw.errorEvent)
+    const word = wordOf(dialect, saw.errorEvent, "event")
     assert.strictEqual(dialect.readErrorEvent(rest)?.code, word, `no such error event: ${rest}`)
     assert.strictEqual(call.ending, "clean")
     return

@@ -99,7 +99,7 @@ describe("the OpenAI SDK's Responses through the gateway", () => {
         )
         assert.deepStrictEqual(
           toolCalls.map(({ name, arguments: made }) => ({ name, made })),
-          [{ name: "get_weather", made: { location: "Lisbon" } }]
+          [{ name: "get_weather", made: '{"location":"Lisbon"}' }]
         )
         assert.include(usage[0]!, {
           input: body.usage!.input_tokens,
@@ -232,7 +232,7 @@ describe("Responses at the gateway", () => {
       const [record] = yield* gateway.recordings.closed(1)
       assert.include(record!.turns[0]!, { status: "completed", finishReason: "completed" })
       assert.strictEqual(record!.toolCalls.length, 1)
-      assert.deepStrictEqual(record!.toolCalls[0]!.arguments, JSON.parse(given))
+      assert.isTrue(record!.toolCalls[0]!.arguments === given, "other arguments")
       assert.include(record!.usage[0]!, { input: 7, output: 8, provenance: "provider" })
     })
   )

@@ -2,7 +2,7 @@ import type { Frame } from "../../wire/Frame.ts"
 import { locateAll } from "../../wire/JsonSpan.ts"
 import { Shape } from "../../wire/Shape.ts"
 import type { SeenThought, SeenToolCall, TurnOutcome, TurnReader, TurnSummary } from "../Dialect.ts"
-import { isObject, type JsonObject } from "../Json.ts"
+import { isObject, type JsonObject, jsonText } from "../Json.ts"
 import { fromMessages, latest } from "../Usage.ts"
 
 /** A content block that is recorded, while its pieces come in. */
@@ -152,7 +152,7 @@ export class MessagesReader implements TurnReader {
       this.add(index, { kind: "thinking", callId: "", name: "", whole: text(block.thinking), pieces: [] })
     } else if (isToolUse(block.type)) {
       const { input } = block
-      const whole = typeof input === "string" ? input : input === undefined ? "" : JSON.stringify(input)
+      const whole = typeof input === "string" ? input : (jsonText(input) ?? "")
       this.add(index, { kind: "tool", callId: text(block.id), name: text(block.name), whole, pieces: [] })
     }
   }
@@ -179,7 +179,7 @@ export class MessagesReader implements TurnReader {
   private fail(error: unknown): void {
     this.outcome = "failed"
     const message = isObject(error) ? error.message : error
-    this.error = typeof message === "string" ? message : (JSON.stringify(error) ?? "")
+    this.error = typeof message === "string" ? message : (jsonText(error) ?? "")
   }
 
   private conclude(): void {

@@ -32,9 +32,14 @@ export class MessagesWriter implements AnswerWriter {
     return transport === "sse" ? keepAlive : null
   }
 
+  /**
+   * An upstream that broke off is worded as an overloaded one: behind any other error Claude Code asks again without a
+   * stream, where nothing fills the silence.
+   */
   fail(error: GatewayError, transport: TransportName, out: Array<Frame>): void {
     if (transport === "sse") {
-      out.push(sse("error", JSON.stringify({ type: "error", error: errorObject(error) }), true))
+      const type = error.status === 502 || error.status === 504 ? "overloaded_error" : errorType(error.status)
+      out.push(sse("error", JSON.stringify({ type: "error", error: { type, message: error.message } }), true))
     }
   }
 }

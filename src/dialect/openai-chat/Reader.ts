@@ -2,7 +2,7 @@ import type { Frame } from "../../wire/Frame.ts"
 import { locateAll } from "../../wire/JsonSpan.ts"
 import { Shape } from "../../wire/Shape.ts"
 import type { RequestView, SeenThought, SeenToolCall, TurnOutcome, TurnReader, TurnSummary } from "../Dialect.ts"
-import { isObject, type JsonObject } from "../Json.ts"
+import { isObject, type JsonObject, jsonText } from "../Json.ts"
 import { fromChat, latest } from "../Usage.ts"
 
 /** A tool call while its pieces come in. */
@@ -148,7 +148,7 @@ export class ChatReader implements TurnReader {
     if (call.name === "" && typeof body.name === "string") call.name = body.name
     const piece = body.arguments ?? body.input
     if (typeof piece === "string") call.pieces.push(piece)
-    else if (isObject(piece)) call.pieces.push(JSON.stringify(piece))
+    else if (isObject(piece)) call.pieces.push(jsonText(piece) ?? "")
   }
 
   /**

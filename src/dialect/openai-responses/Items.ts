@@ -1,5 +1,5 @@
 import type { SeenThought, SeenToolCall } from "../Dialect.ts"
-import { isObject, type JsonObject } from "../Json.ts"
+import { isObject, type JsonObject, jsonText } from "../Json.ts"
 
 /** What the output of a model is made of: messages, reasoning and calls, as items of a list. */
 
@@ -22,7 +22,7 @@ export const toolCallOf = (item: JsonObject): SeenToolCall | null => {
   if (type === "function_call") return { ...named(item), arguments: textOf(item.arguments), json: true }
   if (type === "custom_tool_call") return { ...named(item), arguments: textOf(item.input), json: false }
   if (typeof type !== "string" || !type.endsWith("_call")) return null
-  return { callId: idOf(item), name: type, arguments: JSON.stringify(actionOf(item)), json: true }
+  return { callId: idOf(item), name: type, arguments: jsonText(actionOf(item)) ?? "", json: true }
 }
 
 const named = (item: JsonObject) => ({ callId: idOf(item), name: typeof item.name === "string" ? item.name : "" })
@@ -34,7 +34,7 @@ const idOf = (item: JsonObject): string => {
 
 const textOf = (value: unknown): string => {
   if (typeof value === "string") return value
-  return value === undefined || value === null ? "" : JSON.stringify(value)
+  return value === null ? "" : (jsonText(value) ?? "")
 }
 
 /** What an item says besides what was asked: how it is called, how far it is, and what came of it, which may be large. */

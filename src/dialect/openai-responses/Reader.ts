@@ -1,6 +1,6 @@
 import type { Frame } from "../../wire/Frame.ts"
 import type { SeenToolCall, TurnOutcome, TurnReader, TurnSummary } from "../Dialect.ts"
-import { isObject, type JsonObject } from "../Json.ts"
+import { isObject, type JsonObject, jsonText } from "../Json.ts"
 import { fromResponses, latest } from "../Usage.ts"
 import { isAboutResponse, isDone, nameOf, terminals } from "./Events.ts"
 import { readItem, type SeenItem } from "./Items.ts"
@@ -117,7 +117,7 @@ export class ResponsesReader implements TurnReader {
     this.outcome = "failed"
     const message = isObject(error) ? error.message : error
     if (typeof message === "string") this.error ??= message
-    else if (isObject(error)) this.error ??= JSON.stringify(error)
+    else if (isObject(error)) this.error ??= jsonText(error) ?? ""
   }
 
   summary(): TurnSummary {

@@ -113,17 +113,19 @@ describe("errors", () => {
     [503, "overloaded_error"],
     [504, "timeout_error"],
     [529, "overloaded_error"]
-  ])("of status %i are of the type %s, in a body and in a stream", (status, type) => {
+  ])("of status %i are of the type %s in a body, and in a stream unless its upstream broke off", (status, type) => {
     const error = gatewayError(status, "some_code", "What happened.")
     expect(JSON.parse(anthropicMessages.errorBody(error, "id-1"))).toEqual({
       type: "error",
       error: { type, message: "What happened." },
       request_id: "id-1"
     })
+    // Behind any other error Claude Code would ask again without a stream.
+    const inStream = status === 502 || status === 504 ? "overloaded_error" : type
     const out: Array<Frame> = []
     new MessagesWriter({ model: null }).fail(error, "sse", out)
     expect(out.map((frame) => frame.bytes.toString())).toEqual([
-      `event: error\ndata: {"type":"error","error":{"type":"${type}","message":"What happened."}}\n\n`
+      `event: error\ndata: {"type":"error","error":{"type":"${inStream}","message":"What happened."}}\n\n`
     ])
     expect(out[0]!.terminal).toBe(true)
   })
