@@ -1,6 +1,6 @@
 import { Effect } from "effect"
 import type { RequestView, SeenToolCall, TransportName, TurnSummary } from "../dialect/Dialect.ts"
-import { jsonTextOf } from "../recorder/JsonText.ts"
+import { jsonTextOf } from "../recorder/Records.ts"
 import type { Recorder } from "../recorder/Recorder.ts"
 import type {
   ErrorCode,

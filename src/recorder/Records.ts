@@ -8,6 +8,8 @@
 import { DateTime, Option, Schema, SchemaTransformation } from "effect"
 import { presented } from "./JsonText.ts"
 
+export { jsonTextOf } from "./JsonText.ts"
+
 /** A moment: epoch milliseconds here, ISO 8601 in UTC with milliseconds in JSON. */
 export const Time = Schema.String.check(
   Schema.makeFilter((text: string) => Option.isSome(DateTime.make(text)), { expected: "a time as ISO 8601" })
