@@ -1,3 +1,4 @@
+import { resolve } from "node:path"
 import { Clock, Context, Duration, Effect, Layer, type Option, Schedule, type Scope } from "effect"
 import { CommitQueue, logRejected } from "./CommitQueue.ts"
 import { withCounts } from "./Counts.ts"
@@ -23,6 +24,8 @@ import {
 } from "./RecordStore.ts"
 import { treeOf } from "./SessionTree.ts"
 import { Spool } from "./Spool.ts"
+import { inspect } from "./SqliteFile.ts"
+import { queriesOf, SqliteReaderClient } from "./SqliteReaderClient.ts"
 import { openSqliteStore } from "./SqliteStore.ts"
 
 export { RecorderError } from "./RecorderError.ts"
@@ -259,21 +262,47 @@ export class Recorder extends Context.Service<
     )
   }
 
+  /**
+   * Reads a SQLite database that another process keeps its records in, and changes nothing: neither is a database made
+   * that is not there, nor what ended instances left behind dealt with. What is given to it to record is not recorded.
+   */
+  static layerSqliteObserver(filename: string): Layer.Layer<Recorder, RecorderError> {
+    return Layer.effect(
+      Recorder,
+      Effect.gen(function* () {
+        yield* inspect(filename)
+        const client = yield* Effect.acquireRelease(
+          Effect.sync(() => new SqliteReaderClient(resolve(filename), true)),
+          (opened) => opened.close
+        )
+        const queries = queriesOf(client)
+        return Recorder.of({
+          ...nothing,
+          ...queries,
+          session: (query) => Effect.map(queries.session(query), answerOf)
+        })
+      })
+    )
+  }
+
   /** Records nothing and finds nothing: what recording costs is seen against this. */
-  static readonly layerNone: Layer.Layer<Recorder> = Layer.succeed(Recorder, {
-    open: () => Effect.void,
-    commit: () => Effect.void,
-    interceptions: () => Effect.succeed({ interceptions: [], next: null }),
-    interception: () => Effect.succeedNone,
-    sessions: () => Effect.succeed({ sessions: [], next: null }),
-    session: () => Effect.succeed({ _tag: "Missing" }),
-    toolCalls: () => Effect.succeed([]),
-    usage: () => Effect.succeed([]),
-    healthy: Effect.succeed(true),
-    statistics: Effect.succeed(noStatistics),
-    flush: Effect.void,
-    secret: Buffer.alloc(32)
-  })
+  static readonly layerNone: Layer.Layer<Recorder> = Layer.sync(Recorder, () => nothing)
+}
+
+/** A recorder that records nothing and finds nothing. */
+const nothing: Recorder["Service"] = {
+  open: () => Effect.void,
+  commit: () => Effect.void,
+  interceptions: () => Effect.succeed({ interceptions: [], next: null }),
+  interception: () => Effect.succeedNone,
+  sessions: () => Effect.succeed({ sessions: [], next: null }),
+  session: () => Effect.succeed({ _tag: "Missing" }),
+  toolCalls: () => Effect.succeed([]),
+  usage: () => Effect.succeed([]),
+  healthy: Effect.succeed(true),
+  statistics: Effect.succeed(noStatistics),
+  flush: Effect.void,
+  secret: Buffer.alloc(32)
 }
 
 const answerOf = ({ actors, session, interceptions, next }: SessionSlice): SessionAnswer => {

@@ -131,6 +131,9 @@ export const migrations: ReadonlyArray<string> = [
   `
 ]
 
+/** The number of the last step that this version knows. */
+export const lastMigration = migrations.length
+
 /**
  * Brings a database up to the last step, in one transaction. Throws where it was made by a newer version.
  *

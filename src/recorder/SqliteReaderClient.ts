@@ -1,9 +1,9 @@
 import { Worker } from "node:worker_threads"
-import { Effect } from "effect"
+import { Effect, Option } from "effect"
 import type { InterceptionQuery, RecordedToolCall, SessionQuery, SessionsQuery, ToolCallQuery } from "./Recorder.ts"
 import { RecorderError } from "./RecorderError.ts"
 import type { InterceptionDetail, InterceptionPage, SessionPage, UsageKey, UsageSum } from "./Records.ts"
-import type { SessionSlice } from "./RecordStore.ts"
+import type { RecordStore, SessionSlice } from "./RecordStore.ts"
 
 interface Calls {
   readonly interceptions: readonly [InterceptionQuery, InterceptionPage]
@@ -42,12 +42,15 @@ const closeTimeout = "30 seconds"
  */
 export class SqliteReaderClient {
   private readonly filename: string
+  private readonly readOnly: boolean
   private worker: Worker | undefined
   private id = 0
   private readonly waiting = new Map<number, (answer: ReaderAnswer) => void>()
 
-  constructor(filename: string) {
+  /** @param readOnly whether the worker may do nothing to the database, checkpoints included */
+  constructor(filename: string, readOnly = false) {
     this.filename = filename
+    this.readOnly = readOnly
   }
 
   /** Has the worker do one thing. */
@@ -91,7 +94,7 @@ export class SqliteReaderClient {
   private running(): Worker {
     if (this.worker !== undefined) return this.worker
     const worker = new Worker(entry, {
-      workerData: { filename: this.filename },
+      workerData: { filename: this.filename, readOnly: this.readOnly },
       execArgv: ["--disable-warning=ExperimentalWarning"],
       name: "sluice-records"
     })
@@ -127,3 +130,15 @@ export class SqliteReaderClient {
     if (this.waiting.size === 0) this.worker?.unref()
   }
 }
+
+/** The queries of a store, asked of a worker. */
+export const queriesOf = (
+  client: SqliteReaderClient
+): Pick<RecordStore, "interceptions" | "interception" | "sessions" | "session" | "toolCalls" | "usage"> => ({
+  interceptions: (query) => client.ask("interceptions", query),
+  interception: (id) => Effect.map(client.ask("interception", id), Option.fromNullOr),
+  sessions: (query) => client.ask("sessions", query),
+  session: (query) => client.ask("session", query),
+  toolCalls: (query) => client.ask("toolCalls", query),
+  usage: (by) => client.ask("usage", by)
+})

@@ -4,7 +4,8 @@ import { parentPort, workerData } from "node:worker_threads"
 import type { ReaderAnswer, ReaderRequest } from "./SqliteReaderClient.ts"
 import { SqliteReader } from "./SqliteReader.ts"
 
-const database = new DatabaseSync((workerData as { filename: string }).filename, { timeout: 5_000 })
+const { filename, readOnly } = workerData as { filename: string; readOnly: boolean }
+const database = new DatabaseSync(filename, { timeout: 5_000, readOnly })
 // Ours are the checkpoints that synchronise: with NORMAL, the log before its pages move and the database behind them.
 database.exec("PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0")
 const reader = new SqliteReader(database)

@@ -1,7 +1,7 @@
 import { closeSync, existsSync, fdatasync, fsyncSync, openSync } from "node:fs"
 import { dirname, resolve } from "node:path"
 import type { DatabaseSync } from "node:sqlite"
-import { Clock, Effect, Option, type Scope } from "effect"
+import { Clock, Effect, type Scope } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import { InstanceLock, isBusy, isRowFault, type Sqlite } from "./InstanceLock.ts"
 import { interceptionsOf } from "./HeldBatches.ts"
@@ -9,8 +9,9 @@ import { RecorderError, StoreBusy } from "./RecorderError.ts"
 import type { EndedInstance, NumberedBatch, RecordStore, WriteBatches } from "./RecordStore.ts"
 import { lineOf, putAside } from "./Spool.ts"
 import { Checkpoints } from "./SqliteCheckpoints.ts"
+import { openError } from "./SqliteFile.ts"
 import { migrate } from "./SqliteMigrations.ts"
-import { SqliteReaderClient } from "./SqliteReaderClient.ts"
+import { queriesOf, SqliteReaderClient } from "./SqliteReaderClient.ts"
 import { type LeftOut, SqliteWriter } from "./SqliteWriter.ts"
 
 /** How long opening waits for others who are just opening, migrating or checkpointing, in milliseconds. */
@@ -58,7 +59,7 @@ export const openSqliteStore = Effect.fnUntraced(function* (options: SqliteStore
   const filename = resolve(options.filename)
   const clock = yield* Clock.Clock
   const database = yield* Effect.acquireRelease(
-    attempt("open the store", () => openDatabase(sqlite, filename)),
+    Effect.try({ try: () => openDatabase(sqlite, filename), catch: (cause) => openError(filename, cause) }),
     (opened) => Effect.sync(() => opened.close())
   )
   const client = yield* Effect.acquireRelease(
@@ -114,12 +115,7 @@ export const openSqliteStore = Effect.fnUntraced(function* (options: SqliteStore
     write: write(instance.number, instance.spool, false),
     writeLate: write(instance.number, instance.spool, true),
     endedInstances,
-    interceptions: (query) => client.ask("interceptions", query),
-    interception: (id) => Effect.map(client.ask("interception", id), Option.fromNullOr),
-    sessions: (query) => client.ask("sessions", query),
-    session: (query) => client.ask("session", query),
-    toolCalls: (query) => client.ask("toolCalls", query),
-    usage: (by) => client.ask("usage", by)
+    ...queriesOf(client)
   }
   const open: OpenStore = { store, spool: instance.spool }
   return open

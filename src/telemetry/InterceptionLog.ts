@@ -1,6 +1,7 @@
 import { Context, Effect, Layer, LogLevel, References } from "effect"
 import type { Ended } from "../interception/Observer.ts"
 import type { Usage } from "../recorder/Records.ts"
+import { text, timestamp } from "./Logfmt.ts"
 
 /** Takes the text of one or several whole lines. */
 export type WriteLines = (lines: string) => void
@@ -115,19 +116,6 @@ export const lineOf = (ended: Ended, level: "INFO" | "WARN"): string => {
   return `${line} attempts=${attempts}${usageOf(usage)}\n`
 }
 
-let second = 0
-let untilSecond = new Date(0).toISOString().slice(0, 20)
-
-/** A time as ISO 8601. Most calls share their second with the one before, and formatting it is half a line's cost. */
-const timestamp = (millis: number): string => {
-  const current = Math.floor(millis / 1000)
-  if (current !== second) {
-    second = current
-    untilSecond = new Date(current * 1000).toISOString().slice(0, 20)
-  }
-  return `${untilSecond}${String(Math.floor(millis) - current * 1000).padStart(3, "0")}Z`
-}
-
 /** What is known of the tokens, summed over the turns, with the weakest of their provenances. */
 const usageOf = (usage: ReadonlyArray<Usage>): string => {
   let words = ""
@@ -157,20 +145,4 @@ const weakness: { readonly [Provenance in Usage["provenance"]]: number } = {
   estimated: 1,
   partial: 2,
   unknown: 3
-}
-
-/** The longest string that somebody else chose, in characters. */
-const longestText = 120
-
-/** What would end a line, move a cursor or turn the direction of writing, and JSON leaves as it is. */
-const unsafe = /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g
-
-const text = (value: string | null): string => {
-  if (value === null) return "-"
-  if (value.length <= longestText && /^\w[\w.:/@+-]*$/.test(value)) return value
-  const shown = value.length <= longestText ? value : `${value.slice(0, longestText)}…`
-  return JSON.stringify(shown).replace(
-    unsafe,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`
-  )
 }
