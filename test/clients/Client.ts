@@ -150,7 +150,7 @@ export const run = (options: RunOptions): Effect.Effect<RunResult, never, Scope.
       child.stderr.setEncoding("utf8").on("data", (text: string) => {
         stderr += text
       })
-      const timer = setTimeout(() => killGroup(child.pid), options.timeout)
+      const timer = killLater(child.pid, options.timeout)
       const end = (code: number | null) => {
         clearTimeout(timer)
         const milliseconds = Math.round(performance.now() - started)
@@ -164,6 +164,8 @@ export const run = (options: RunOptions): Effect.Effect<RunResult, never, Scope.
       child.on("close", end)
     })
   })
+
+const killLater = (pid: number | undefined, delay: number) => setTimeout(() => killGroup(pid), delay)
 
 const killGroup = (pid: number | undefined): void => {
   if (pid === undefined) return

@@ -2,7 +2,7 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { zstdDecompressSync } from "node:zlib"
 import { assert, beforeAll, describe, it } from "@effect/vitest"
-import { Clock, Effect } from "effect"
+import { DateTime, Clock, Effect } from "effect"
 import type { RawStep, ServedRequest } from "../support/UpstreamServer.ts"
 import { codex, install } from "./Client.ts"
 import { assistant, refuse, say, stream, streamed } from "./Model.ts"
@@ -89,7 +89,7 @@ const logIn = ({ home }: Home) =>
           auth_mode: "chatgpt",
           OPENAI_API_KEY: null,
           tokens: { id_token: token, access_token: token, refresh_token: "none", account_id: "acc-1" },
-          last_refresh: new Date(now).toISOString()
+          last_refresh: DateTime.formatIso(DateTime.makeUnsafe(now))
         })
       )
     )

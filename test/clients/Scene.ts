@@ -107,8 +107,10 @@ export const makeHome: Effect.Effect<Home, never, Scope.Scope> = Effect.gen(func
 
 type Detail = typeof InterceptionDetail.Encoded
 
-const fetchJson = <A>(url: string) =>
-  Effect.promise(async () => (await fetch(url, { headers: { connection: "close" } })).json() as Promise<A>)
+const readJson = async <A>(url: string): Promise<A> =>
+  (await fetch(url, { headers: { connection: "close" } })).json() as Promise<A>
+
+const fetchJson = <A>(url: string) => Effect.promise(() => readJson<A>(url))
 
 /** What a gateway has recorded under an id, once it is closed. */
 export const recordOf = (gateway: Gateway, id: string): Effect.Effect<Detail> =>
