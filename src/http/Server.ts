@@ -85,7 +85,12 @@ const stop = Effect.fnUntraced(function* (server: Server, drain: Duration.Durati
   // Nothing connects any more. The HTTP server's own `close` would also break connections off whose answers are written
   // to their ends but not yet taken: it holds them for idle.
   NetServer.prototype.close.call(server)
-  yield* Effect.logInfo(`stopping; ${lifecycle.open()} calls are open`)
+  const open = lifecycle.open()
+  if (open > 0) {
+    const running = open === 1 ? "1 call is running and may" : `${open} calls are running and may`
+    const time = Duration.format(drain)
+    yield* Effect.logInfo(`stopping: ${running} finish within ${time}; a second signal ends it all now`)
+  }
   const idle = () => lifecycle.open() === 0
   const hurry = new Hurry()
   yield* until(() => idle() || hurry.asked, drain)
