@@ -4,7 +4,7 @@ import { type ProviderInput, type SluiceConfig, type SluiceConfigInput, defaultP
 import { ConfigError, type ConfigProblem } from "./ConfigError.ts"
 import { type Source, decode, problemAt, valueAt } from "./Decode.ts"
 import { type Environment, interpolate } from "./Interpolation.ts"
-import { warningsOf } from "./Warnings.ts"
+import { unsetSecrets, warningsOf } from "./Warnings.ts"
 
 /** A config ready for use. */
 export interface LoadedConfig {
@@ -193,7 +193,8 @@ export const load = Effect.fn("Config.load")(function* (options: {
       }
     : input
   const config = yield* decode(complete, source, broken)
-  return { config, file: source.file, warnings: warningsOf(config, input) } satisfies LoadedConfig
+  const warnings = [...unsetSecrets(written, input), ...warningsOf(config, input)]
+  return { config, file: source.file, warnings } satisfies LoadedConfig
 })
 
 const withAdminToken = (server: unknown, token: string | undefined): unknown =>

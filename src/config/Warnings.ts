@@ -26,6 +26,23 @@ export const builtDialects: ReadonlySet<DialectName> = new Set<DialectName>([
 ])
 
 /**
+ * Keys that a file takes from variables which are not set: leaving the key out then changes who pays, or who may look.
+ *
+ * @param written - the file as it stands
+ * @param input - the file with variables put in
+ */
+export const unsetSecrets = (written: unknown, input: unknown): ReadonlyArray<string> => {
+  const providers = valueAt(written, ["providers"])
+  const paths = isMap(providers) ? Object.keys(providers).map((name) => ["providers", name, "api_key"]) : []
+  return [...paths, ["server", "admin_token"]].flatMap((path) => {
+    const value = valueAt(written, path)
+    if (typeof value !== "string" || valueAt(input, path) !== undefined) return []
+    const follows = path[0] === "server" ? "/api answers without a token on loopback" : "clients bring their own keys"
+    return [`${path.join(".")} is left out, since ${value} is not set: ${follows}`]
+  })
+}
+
+/**
  * What a valid config asks for and does not get, in words for people.
  *
  * @param input - the config as written, to tell what was asked for from what is so by default

@@ -369,4 +369,20 @@ describe("make", () => {
       )
     })
   )
+
+  it.effect("warns of keys that a file takes from variables which are not set", () =>
+    Effect.gen(function* () {
+      const text = `
+server: { admin_token: "\${NOPE}" }
+providers:
+  up: { type: openai, api_key: "\${OPENAI_KYE}" }
+  set: { type: openai, api_key: "\${KEY}" }
+`
+      const { warnings } = yield* loadYaml(text, { KEY: "k" })
+      assert.deepStrictEqual(warnings, [
+        "providers.up.api_key is left out, since ${OPENAI_KYE} is not set: clients bring their own keys",
+        "server.admin_token is left out, since ${NOPE} is not set: /api answers without a token on loopback"
+      ])
+    })
+  )
 })
