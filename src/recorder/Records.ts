@@ -277,7 +277,8 @@ export interface SessionNode {
   readonly children: ReadonlyArray<SessionNode>
 }
 
-interface EncodedSessionNode {
+/** `SessionNode` as the management API gives it. */
+export interface EncodedSessionNode {
   readonly interception: typeof Interception.Encoded
   readonly children: ReadonlyArray<EncodedSessionNode>
 }
