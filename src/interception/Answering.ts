@@ -90,13 +90,21 @@ export class Answering {
 
   /** Whether what came so far can go on, and at the end whether it was all. */
   private verdict(ended: boolean): UpstreamError | null {
-    if (this.reader.malformed !== null) return this.error(new Malformed({ detail: this.reader.malformed }))
+    if (this.reader.malformed !== null)
+      return this.error(new Malformed({ detail: this.unreadable(this.reader.malformed) }))
     if (!ended) return null
     if (this.decode.midFrame) return this.error(new Cut({ detail: "it ended inside a frame" }))
     if (this.reader.outcome !== null) return null
     // What was not read may have been the end: nobody can say that it was not, unless ends are known by their name.
     if (this.decode.overflowed && !this.namedEnd) return null
     return this.error(new Cut({ detail: "it ended without its last frame" }))
+  }
+
+  /** What a web page in the place of an answer most often means. */
+  private unreadable(detail: string): string {
+    const type = String(this.opened.headers["content-type"] ?? "")
+    if (this.transport !== "json" || type === "" || /json/i.test(type)) return detail
+    return `${detail}, but ${type.slice(0, 80)}; is the provider's base_url right?`
   }
 
   private error(reason: UpstreamError["reason"]): UpstreamError {
