@@ -138,6 +138,10 @@ export const layer = (config: SluiceConfig): Layer.Layer<Upstream, never, IdleTi
         providers: [...providers.values()],
         models: [
           ...[...aliases].map(([id, to]) => ({ id, provider: to.slice(0, to.indexOf("/")) })),
+          // So that a client which chooses from a list finds something that works without any account.
+          ...[...providers.values()]
+            .filter((provider) => provider.type === "simulated" && provider.models.length === 0)
+            .map((provider) => ({ id: `${provider.name}/sim`, provider: provider.name })),
           ...[...providers.values()].flatMap((provider) =>
             provider.models
               .filter((model) => !model.includes("*"))

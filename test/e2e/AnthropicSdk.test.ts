@@ -249,7 +249,7 @@ layer(Running.layer, { excludeTestServices: true, timeout: "60 seconds" })(
           for await (const model of anthropic.models.list({ limit: 1 })) found.push(model.id)
           return found
         })
-        assert.deepStrictEqual(ids, ["fast", "quiet"])
+        assert.deepStrictEqual(ids, ["fast", "quiet", "sim/sim"])
       })
     )
 
