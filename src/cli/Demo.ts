@@ -88,7 +88,7 @@ export const demo = Effect.fn("Demo.demo")(function* (options: {
 }) {
   const recorder = yield* Recorder
   const client = yield* HttpClient.HttpClient
-  yield* Console.log(`Calling ${options.url}/v1/chat/completions, as any client would:\n`)
+  yield* Console.log(`Calling ${options.url}/v1/chat/completions, like every other client:\n`)
   const ids: Array<string> = []
   for (const call of calls) {
     const model = call.model.startsWith("sim") ? `${options.provider}/${call.model}` : call.model
