@@ -1,6 +1,7 @@
 import type { Frame } from "../../wire/Frame.ts"
 import { locateAll } from "../../wire/JsonSpan.ts"
 import { Shape } from "../../wire/Shape.ts"
+import { SharedText } from "../../wire/SharedText.ts"
 import type { SeenThought, SeenToolCall, TurnOutcome, TurnReader, TurnSummary } from "../Dialect.ts"
 import { isObject, type JsonObject, jsonText } from "../Json.ts"
 import { fromMessages, latest } from "../Usage.ts"
@@ -25,8 +26,7 @@ export class MessagesReader implements TurnReader {
   /** Set by `message_stop`, and not before: for the clients a stream without it is broken, whatever it said. */
   outcome: TurnOutcome | null = null
   private readonly quiet: Array<Shape> = [...usualShapes]
-  private source: Buffer | null = null
-  private text = ""
+  private readonly texts = new SharedText()
   ended = false
   private responseId: string | null = null
   private model: string | null = null
@@ -67,21 +67,12 @@ export class MessagesReader implements TurnReader {
   /** Whether the frame is one more like one that was read, of a kind in which there is nothing to see. */
   private isQuiet(frame: Frame): boolean {
     if (frame.kind !== "event" || frame.lines !== 1) return false
-    const text = frame.text ?? this.textOf(frame.source)
+    const text = this.texts.of(frame)
     const end = insideEnd(text, frame.dataEnd)
     if (end === -1) return false
     const { quiet } = this
     for (let i = 0; i < quiet.length; i++) if (quiet[i]!.matches(text, frame.dataStart, end)) return true
     return false
-  }
-
-  /** A buffer as latin1. Frames of one network chunk share its buffer, which becomes text once for all of them. */
-  private textOf(source: Buffer): string {
-    if (source !== this.source) {
-      this.source = source
-      this.text = source.toString("latin1")
-    }
-    return this.text
   }
 
   private read(frame: Frame): void {

@@ -1,6 +1,7 @@
 import type { Frame } from "../../wire/Frame.ts"
 import { locateAll } from "../../wire/JsonSpan.ts"
 import { Shape } from "../../wire/Shape.ts"
+import { SharedText } from "../../wire/SharedText.ts"
 import type { RequestView, SeenThought, SeenToolCall, TurnOutcome, TurnReader, TurnSummary } from "../Dialect.ts"
 import { isObject, type JsonObject, jsonText } from "../Json.ts"
 import { fromChat, latest } from "../Usage.ts"
@@ -22,8 +23,7 @@ export class ChatReader implements TurnReader {
   private readonly expected: number
   /** The shape of the last chunk that had nothing but text in it. */
   private shape: Shape | null = null
-  private source: Buffer | null = null
-  private text = ""
+  private readonly texts = new SharedText()
   ended = false
   private responseId: string | null = null
   private model: string | null = null
@@ -74,16 +74,7 @@ export class ChatReader implements TurnReader {
   /** Whether the frame is one more chunk of text, like one that was read: nothing else can be in it. */
   private isText(frame: Frame): boolean {
     if (this.shape === null || frame.lines !== 1) return false
-    return this.shape.matches(frame.text ?? this.textOf(frame.source), frame.dataStart, frame.dataEnd)
-  }
-
-  /** A buffer as latin1. Frames of one network chunk share its buffer, which becomes text once for all of them. */
-  private textOf(source: Buffer): string {
-    if (source !== this.source) {
-      this.source = source
-      this.text = source.toString("latin1")
-    }
-    return this.text
+    return this.shape.matches(this.texts.of(frame), frame.dataStart, frame.dataEnd)
   }
 
   private read(frame: Frame): void {
