@@ -7,6 +7,7 @@
  */
 import type { Frame } from "../wire/Frame.ts"
 import type { GatewayError } from "./GatewayError.ts"
+import type { ToolDefinition, ToolResult } from "./InjectedTools.ts"
 import type { TokenUsage } from "./Usage.ts"
 
 /** The protocols Sluice speaks. */
@@ -40,6 +41,13 @@ export interface RequestView {
   readonly background: boolean
   /** The tool call whose result the request ends with; by it the call is found that it goes on from. */
   readonly answered: AnsweredToolCall | null
+  /** The tools that the request brings. */
+  readonly tools: {
+    /** Names by which the model may call the client's tools: no tool of Sluice's may have one of them. */
+    readonly names: ReadonlyArray<string>
+    /** Whether tools may be added: not where none may be called, or where the answer could not go on from their results. */
+    readonly open: boolean
+  }
   /** What the body says of its session: a field for the user that may hold one, and a key for prompt caches. */
   readonly session: { readonly userId: string | null; readonly cacheKey: string | null }
 }
@@ -54,6 +62,15 @@ export interface AnsweredToolCall {
 /** What a request says of its session where its dialect has no place for that. */
 export const noSession: RequestView["session"] = { userId: null, cacheKey: null }
 
+/** What a request says of its tools where its dialect has no place for any. */
+export const noTools: RequestView["tools"] = { names: [], open: false }
+
+/**
+ * Who runs a tool call, and so whom the model waits for: Sluice (an injected tool), the client, or the provider, which
+ * has run its hosted tools before the turn is over.
+ */
+export type ToolRunner = "gateway" | "client" | "provider"
+
 /** A tool call the model made, as far as it was seen. */
 export interface SeenToolCall {
   /** The provider's id of the call; empty where it gave none. */
@@ -63,6 +80,7 @@ export interface SeenToolCall {
   readonly arguments: string
   /** Whether the arguments are JSON by the protocol, or free text (custom tools). */
   readonly json: boolean
+  readonly runner: ToolRunner
 }
 
 /** Something the model thought or said aside. */
@@ -91,7 +109,13 @@ export interface TurnSummary {
   readonly error: string | null
 }
 
-/** Reads what an upstream answers in one turn. It sees each frame once, in order, and releases those that go on. */
+/**
+ * Reads what an upstream answers in one turn. It sees each frame once, in order, and releases those that go on.
+ *
+ * What it releases is the turn as if the injected calls in it had not been made: their frames are withheld, and what
+ * stands behind them is renumbered within the turn. Where nothing is withheld every byte is the upstream's own, but for
+ * the injected tools that response objects echo.
+ */
 export interface TurnReader {
   push(frame: Frame, out: Array<Frame>): void
   /** The upstream has ended: by itself, or cut off. Releases what was held back and may go on. */
@@ -102,12 +126,24 @@ export interface TurnReader {
   readonly outcome: TurnOutcome | null
   /** `ended` of the summary, as cheap. */
   readonly ended: boolean
+  /**
+   * The turn has come to its end with injected calls in it that can be run: the frames of that end are held until
+   * `release`. A turn that fails, or is incomplete, holds nothing: its injected calls are not run.
+   */
+  readonly holding: boolean
+  /** Releases the frames of the end that were held. */
+  release(out: Array<Frame>): void
   summary(): TurnSummary
 }
 
 /** Writes what the client sees: all turns of an interception as one answer. */
 export interface AnswerWriter {
   push(frame: Frame, turn: number, out: Array<Frame>): void
+  /**
+   * A turn has ended on injected calls only, and another follows. `end` is what its reader had held. Of that nothing is
+   * shown by itself: its usage and its output go into the end of the whole answer.
+   */
+  next(end: ReadonlyArray<Frame>): void
   /** The last turn has ended well. */
   finish(out: Array<Frame>): void
   /** What fills the upstream's silence without meaning anything; `null` where there is no such frame. */
@@ -115,6 +151,12 @@ export interface AnswerWriter {
   /** Ends the answer with an error event. Nothing is written where the transport has none (`json`). */
   fail(error: GatewayError, transport: TransportName, out: Array<Frame>): void
 }
+
+/**
+ * What a client is told that several turns used: `sum`, all of it; `context`, the input of the last turn and the output
+ * of all, for coding agents take the input of an answer for the size of their context.
+ */
+export type ClientUsage = "sum" | "context"
 
 /** One wire protocol. */
 export interface Dialect {
@@ -129,18 +171,39 @@ export interface Dialect {
     readonly model: (body: Buffer, model: string) => Buffer
     /** Asks the upstream for usage where the client did not. Answers the same buffer where there is nothing to ask. */
     readonly askForUsage: (view: RequestView, body: Buffer) => Buffer
+    /** Adds tools, at least one, where prompt caches are hurt least. */
+    readonly injectTools: (body: Buffer, tools: ReadonlyArray<ToolDefinition>) => Buffer
+    /** Forbids the model to call any tool, the tools themselves left as they are. */
+    readonly forbidTools: (body: Buffer) => Buffer
+    /**
+     * The request that goes on from a turn that ended on injected calls: `body` is that turn's request, `output` what
+     * `output` made of its answer. `null` where the request has no place for them.
+     */
+    readonly continueWith: (
+      body: Buffer,
+      output: ReadonlyArray<string>,
+      results: ReadonlyArray<ToolResult>
+    ) => Buffer | null
   }
-  /** A reader for the upstream's side of one turn. */
-  readonly turn: (options: { readonly asked: RequestView }) => TurnReader
+  /**
+   * A turn's output as input of the next, from the turn's frames as they came: each a JSON text (one message, or the
+   * items of a response), with everything that the model has to see again. `null` where they cannot be read.
+   */
+  readonly output: (frames: ReadonlyArray<Frame>) => ReadonlyArray<string> | null
+  /** A reader for the upstream's side of one turn. `injected` are the names of the tools that Sluice added, if any. */
+  readonly turn: (options: { readonly asked: RequestView; readonly injected?: ReadonlySet<string> }) => TurnReader
   /**
    * A writer for the client's side of an interception. `model` is the string every frame carries, where Sluice changed
    * the request's; `null` leaves the upstream's. `usageAdded` says that Sluice asked for usage and the client did not.
-   * `headers` are the client's, by lower-case name: what fills silence may depend on who reads it.
+   * `headers` are the client's, by lower-case name: what fills silence may depend on who reads it. `injected` says that
+   * tools were added, so that there may be several turns; `usage`, what a client is told they used: `sum` if left out.
    */
   readonly answer: (options: {
     readonly asked: RequestView
     readonly model: string | null
     readonly usageAdded: boolean
+    readonly injected?: boolean
+    readonly usage?: ClientUsage
     readonly headers?: { readonly [name: string]: string | ReadonlyArray<string> | undefined }
   }) => AnswerWriter
   /** The body of an error answer in this protocol. */

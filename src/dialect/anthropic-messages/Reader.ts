@@ -37,6 +37,8 @@ export class MessagesReader implements TurnReader {
   /** The recorded blocks that their indexes mean now. */
   private readonly open = new Map<unknown, Block>()
 
+  constructor(_options: { readonly injected?: ReadonlySet<string> } = {}) {}
+
   push(frame: Frame, out: Array<Frame>): void {
     if (this.malformed !== null) return
     if (frame.unterminated) {
@@ -51,6 +53,10 @@ export class MessagesReader implements TurnReader {
   }
 
   end(): void {}
+
+  readonly holding = false
+
+  release(_out: Array<Frame>): void {}
 
   /**
    * The upstream ended inside an event, which may be whole but for its blank line. It goes on if the turn is at its end
@@ -187,7 +193,7 @@ export class MessagesReader implements TurnReader {
       if (block.kind === "tool") {
         const written = text === "" ? block.whole : text
         const { callId, name } = block
-        toolCalls.push({ callId, name, arguments: written === "" ? "{}" : written, json: true })
+        toolCalls.push({ callId, name, arguments: written === "" ? "{}" : written, json: true, runner: "client" })
       } else if (block.whole !== "" || text !== "") {
         thoughts.push({ text: block.whole + text, source: "thinking" })
       }

@@ -1,5 +1,5 @@
 import { replace } from "../../wire/JsonSpan.ts"
-import type { AnsweredToolCall, BadRequest, RequestView } from "../Dialect.ts"
+import { type AnsweredToolCall, type BadRequest, noTools, type RequestView } from "../Dialect.ts"
 import { isObject, type JsonObject } from "../Json.ts"
 import { bad, readBody } from "../RequestBody.ts"
 
@@ -27,6 +27,7 @@ const viewOf = (raw: Buffer, body: JsonObject): RequestView | BadRequest => {
     choices: 1,
     background: false,
     answered: answeredCall(body.messages),
+    tools: noTools,
     session: {
       userId: isObject(metadata) && typeof metadata.user_id === "string" ? metadata.user_id : null,
       cacheKey: null

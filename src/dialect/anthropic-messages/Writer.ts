@@ -26,6 +26,8 @@ export class MessagesWriter implements AnswerWriter {
     else out.push(type === "message_start" ? replaceValue(frame, ["message", "model"], this.model) : frame)
   }
 
+  next(_end: ReadonlyArray<Frame>): void {}
+
   finish(): void {}
 
   keepAlive(transport: TransportName): Frame | null {

@@ -1,6 +1,7 @@
 import type { Dialect } from "../Dialect.ts"
 import { ChatReader } from "./Reader.ts"
 import { askForUsage, editModel, view } from "./Request.ts"
+import { continueWith, forbidTools, injectTools, output } from "./Tools.ts"
 import { ChatWriter, errorBody } from "./Writer.ts"
 
 /** OpenAI's Chat Completions, and what compatible providers made of it. */
@@ -8,7 +9,8 @@ export const openAiChat: Dialect = {
   name: "openai-chat",
   terminalEvents: new Set(),
   view,
-  edit: { model: editModel, askForUsage },
+  edit: { model: editModel, askForUsage, injectTools, forbidTools, continueWith },
+  output,
   turn: (options) => new ChatReader(options),
   answer: (options) => new ChatWriter(options),
   errorBody,

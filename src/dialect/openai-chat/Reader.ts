@@ -34,7 +34,7 @@ export class ChatReader implements TurnReader {
   private readonly calls: Array<OpenCall> = []
   private readonly thoughts = new Map<number, Array<string>>()
 
-  constructor(options: { readonly asked: RequestView }) {
+  constructor(options: { readonly asked: RequestView; readonly injected?: ReadonlySet<string> }) {
     this.expected = options.asked.choices
   }
 
@@ -58,6 +58,10 @@ export class ChatReader implements TurnReader {
   }
 
   end(): void {}
+
+  readonly holding = false
+
+  release(_out: Array<Frame>): void {}
 
   /**
    * The upstream ended inside an event, which may be whole but for its blank line. It goes on if the turn is at its end
@@ -195,7 +199,8 @@ export class ChatReader implements TurnReader {
           callId: call.callId,
           name: call.name,
           arguments: call.pieces.join(""),
-          json: call.json
+          json: call.json,
+          runner: "client"
         })
       ),
       thoughts: this.thoughts.size === 0 ? [] : [this.thought()],

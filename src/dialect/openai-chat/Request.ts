@@ -1,5 +1,5 @@
 import { locate, replace, set } from "../../wire/JsonSpan.ts"
-import type { AnsweredToolCall, BadRequest, RequestView } from "../Dialect.ts"
+import { type AnsweredToolCall, type BadRequest, noTools, type RequestView } from "../Dialect.ts"
 import { isObject, type JsonObject } from "../Json.ts"
 import { bad, readBody } from "../RequestBody.ts"
 
@@ -25,6 +25,7 @@ const viewOf = (raw: Buffer, body: JsonObject): RequestView | BadRequest => {
     choices: typeof body.n === "number" && body.n >= 1 ? Math.trunc(body.n) : 1,
     background: false,
     answered: answeredCall(body.messages),
+    tools: noTools,
     session: {
       userId: typeof body.user === "string" ? body.user : null,
       cacheKey: typeof body.prompt_cache_key === "string" ? body.prompt_cache_key : null

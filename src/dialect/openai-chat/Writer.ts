@@ -32,6 +32,8 @@ export class ChatWriter implements AnswerWriter {
     out.push(this.model === null ? frame : this.model.apply(frame))
   }
 
+  next(_end: ReadonlyArray<Frame>): void {}
+
   finish(): void {}
 
   keepAlive(transport: TransportName): Frame | null {

@@ -19,10 +19,12 @@ export const readItem = (item: unknown): SeenItem =>
  */
 export const toolCallOf = (item: JsonObject): SeenToolCall | null => {
   const { type } = item
-  if (type === "function_call") return { ...named(item), arguments: textOf(item.arguments), json: true }
-  if (type === "custom_tool_call") return { ...named(item), arguments: textOf(item.input), json: false }
+  if (type === "function_call")
+    return { ...named(item), arguments: textOf(item.arguments), json: true, runner: "client" }
+  if (type === "custom_tool_call")
+    return { ...named(item), arguments: textOf(item.input), json: false, runner: "client" }
   if (typeof type !== "string" || !type.endsWith("_call")) return null
-  return { callId: idOf(item), name: type, arguments: jsonText(actionOf(item)) ?? "", json: true }
+  return { callId: idOf(item), name: type, arguments: jsonText(actionOf(item)) ?? "", json: true, runner: "provider" }
 }
 
 const named = (item: JsonObject) => ({ callId: idOf(item), name: typeof item.name === "string" ? item.name : "" })

@@ -24,6 +24,8 @@ export class ResponsesReader implements TurnReader {
   /** Finished items by their place in the output. */
   private items = new Map<number, SeenItem>()
 
+  constructor(_options: { readonly injected?: ReadonlySet<string> } = {}) {}
+
   push(frame: Frame, out: Array<Frame>): void {
     if (this.malformed !== null) return
     if (frame.unterminated) {
@@ -37,6 +39,10 @@ export class ResponsesReader implements TurnReader {
   }
 
   end(): void {}
+
+  readonly holding = false
+
+  release(_out: Array<Frame>): void {}
 
   /**
    * The upstream ended inside an event, which may be whole but for its blank line. It goes on if the turn is at its end

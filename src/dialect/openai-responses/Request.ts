@@ -1,5 +1,5 @@
 import { replace } from "../../wire/JsonSpan.ts"
-import type { AnsweredToolCall, BadRequest, RequestView } from "../Dialect.ts"
+import { type AnsweredToolCall, type BadRequest, noTools, type RequestView } from "../Dialect.ts"
 import { isObject, type JsonObject } from "../Json.ts"
 import { bad, readBody } from "../RequestBody.ts"
 import { toolCallOf } from "./Items.ts"
@@ -39,6 +39,7 @@ const viewOf = (raw: Buffer, body: JsonObject): RequestView | BadRequest => {
     choices: 1,
     background: body.background === true,
     answered: Array.isArray(input) ? answeredCall(input) : null,
+    tools: noTools,
     session: { userId: null, cacheKey: typeof body.prompt_cache_key === "string" ? body.prompt_cache_key : null }
   }
 }

@@ -44,6 +44,8 @@ export class ResponsesWriter implements AnswerWriter {
     out.push(shown)
   }
 
+  next(_end: ReadonlyArray<Frame>): void {}
+
   finish(): void {}
 
   /**

@@ -4,6 +4,7 @@ import {
   type AnswerWriter,
   type Dialect,
   noSession,
+  noTools,
   type RequestView,
   type TransportName,
   type TurnReader,
@@ -31,13 +32,18 @@ export const passThrough: Dialect = {
     choices: 1,
     background: false,
     answered: null,
+    tools: noTools,
     session: noSession
   }),
   edit: {
     model: (body, model) =>
       locate(body, ["model"]) === null ? body : (replace(body, ["model"], JSON.stringify(model)) ?? body),
-    askForUsage: (_view: RequestView, body) => body
+    askForUsage: (_view: RequestView, body) => body,
+    injectTools: (body) => body,
+    forbidTools: (body) => body,
+    continueWith: () => null
   },
+  output: () => null,
   turn: () => new PassThroughReader(),
   answer: () => new PassThroughWriter(),
   errorBody,
@@ -61,6 +67,7 @@ const parse = (raw: Buffer): unknown => {
 
 class PassThroughReader implements TurnReader {
   readonly malformed = null
+  readonly holding = false
   outcome: "completed" | null = null
   private model: string | null = null
   private usage: TokenUsage | null = null
@@ -74,6 +81,8 @@ class PassThroughReader implements TurnReader {
     }
     out.push(frame)
   }
+
+  release(): void {}
 
   end(): void {
     this.outcome = "completed"
@@ -102,6 +111,8 @@ class PassThroughWriter implements AnswerWriter {
   push(frame: Frame, _turn: number, out: Array<Frame>): void {
     out.push(frame)
   }
+
+  next(): void {}
 
   finish(): void {}
 

@@ -1,0 +1,31 @@
+/** The tools that Sluice adds to requests and runs itself, as far as dialects have to write them. */
+
+/** A tool as a model is told of it. */
+export interface ToolDefinition {
+  /** At most 64 characters of `[a-zA-Z0-9_-]`. */
+  readonly name: string
+  readonly description: string | null
+  /** A JSON Schema as JSON text, always one of an object. */
+  readonly inputSchema: string
+}
+
+/** A part of what a tool answered. `data` is base64. */
+export type ToolContent =
+  | { readonly type: "text"; readonly text: string }
+  | { readonly type: "image"; readonly mimeType: string; readonly data: string }
+  | { readonly type: "audio"; readonly mimeType: string; readonly data: string }
+  | { readonly type: "file"; readonly mimeType: string; readonly data: string; readonly name: string }
+
+/** What a tool call came to, as the model is told. */
+export interface ToolResult {
+  readonly callId: string
+  readonly content: ReadonlyArray<ToolContent>
+  /** Whether the tool failed: the content says how. */
+  readonly isError: boolean
+}
+
+/** A part that a dialect cannot carry, described. */
+export const describePart = (part: Exclude<ToolContent, { readonly type: "text" }>): string => {
+  const name = part.type === "file" ? ` ${part.name}` : ""
+  return `[${part.type}${name}, ${part.mimeType}, ${Math.floor((part.data.length * 3) / 4)} bytes: cannot be shown here]`
+}

@@ -1,0 +1,49 @@
+import { Context, type Effect } from "effect"
+import type { ToolContent, ToolDefinition } from "../dialect/InjectedTools.ts"
+
+/** A tool that Sluice adds to requests. Its `name` is `bmcp_<server>_<tool>`. */
+export interface InjectedTool extends ToolDefinition {
+  /** The MCP server's name in the config. */
+  readonly server: string
+  /** Where the server is, without credentials; the command line's program for one that is run. */
+  readonly serverUrl: string
+  /** What the server calls it. */
+  readonly tool: string
+}
+
+/** What a call of a tool came to. */
+export interface ToolAnswer {
+  readonly content: ReadonlyArray<ToolContent>
+  /** Why the tool failed, for the records; `null` where it did not. */
+  readonly error: string | null
+}
+
+/** How an MCP server is doing. */
+export interface ToolServer {
+  readonly name: string
+  readonly status: "connecting" | "connected" | "failed"
+  /** How many tools it offers, after `allow` and `deny`. */
+  readonly tools: number
+  /** Why it failed, without credentials. */
+  readonly error: string | null
+}
+
+/** The tools that Sluice adds to requests and runs itself. */
+export class ToolCatalog extends Context.Service<
+  ToolCatalog,
+  {
+    /**
+     * The tools of some servers, or of all for `null`, as far as they are known now: at most 128, in an order that stays
+     * the same. The same array as long as nothing has changed.
+     */
+    readonly tools: (servers: ReadonlyArray<string> | null) => ReadonlyArray<InjectedTool>
+    /**
+     * Calls a tool and never fails: what goes wrong is an answer that the model can read. Ends within
+     * `tools.call_timeout`. Interrupting it tells the server that nobody waits any more.
+     *
+     * @param input the arguments as the model wrote them, which may be no JSON
+     */
+    readonly call: (tool: InjectedTool, input: string) => Effect.Effect<ToolAnswer>
+    readonly servers: () => ReadonlyArray<ToolServer>
+  }
+>()("sluice/tools/ToolCatalog") {}
