@@ -1,4 +1,4 @@
-import { Context, type Effect } from "effect"
+import { Context, Effect, Layer } from "effect"
 import type { ToolContent, ToolDefinition } from "../dialect/InjectedTools.ts"
 
 /** A tool that Sluice adds to requests. Its `name` is `bmcp_<server>_<tool>`. */
@@ -46,4 +46,14 @@ export class ToolCatalog extends Context.Service<
     readonly call: (tool: InjectedTool, input: string) => Effect.Effect<ToolAnswer>
     readonly servers: () => ReadonlyArray<ToolServer>
   }
->()("sluice/tools/ToolCatalog") {}
+>()("sluice/tools/ToolCatalog") {
+  /** No tools at all: nothing is injected. */
+  static readonly layerNone: Layer.Layer<ToolCatalog> = Layer.succeed(ToolCatalog, {
+    tools: () => noTools,
+    call: (tool) =>
+      Effect.succeed({ content: [{ type: "text", text: `There is no tool ${tool.name}.` }], error: "no such tool" }),
+    servers: () => []
+  })
+}
+
+const noTools: ReadonlyArray<InjectedTool> = []
