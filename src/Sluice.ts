@@ -19,11 +19,21 @@ import * as Threads from "./sessions/Threads.ts"
 import type { Metrics } from "./telemetry/Metrics.ts"
 import * as Telemetry from "./telemetry/Telemetry.ts"
 import { IdleTimers } from "./upstream/IdleTimers.ts"
+import { ToolCatalog } from "./tools/ToolCatalog.ts"
 import * as Providers from "./upstream/Providers.ts"
 import type { Upstream } from "./upstream/Upstream.ts"
 
 /** Every service of the gateway. */
-export type Services = Settings | Lifecycle | Interception | Upstream | Sessions | IdleTimers | Actors | Metrics
+export type Services =
+  | Settings
+  | Lifecycle
+  | Interception
+  | ToolCatalog
+  | Upstream
+  | Sessions
+  | IdleTimers
+  | Actors
+  | Metrics
 
 /**
  * The gateway without an HTTP server: every service but the recorder, which the host chooses.
@@ -42,12 +52,20 @@ export type Services = Settings | Lifecycle | Interception | Upstream | Sessions
 export const layer = (input: SluiceConfigInput = {}): Layer.Layer<Services, ConfigError, Recorder> =>
   Layer.unwrap(Effect.map(makeConfig(input), layerOf))
 
+/** The tools of the config's MCP servers, or a catalogue of the host's own. */
+const tools: Layer.Layer<ToolCatalog> = Layer.unwrap(
+  Effect.map(Effect.serviceOption(ToolCatalog), (own) =>
+    own._tag === "Some" ? Layer.succeed(ToolCatalog, own.value) : ToolCatalog.layerNone
+  )
+)
+
 /** A config from code, with what is left out filled in. */
 export const config = makeConfig
 
 /** The same for a config that was read already. */
 export const layerOf = (config: SluiceConfig): Layer.Layer<Services, never, Recorder> =>
   Interception.layer(config).pipe(
+    Layer.provideMerge(tools),
     Layer.provideMerge(Providers.layer(config)),
     Layer.provideMerge(Layer.unwrap(Effect.map(Recorder, ({ toolCalls }) => Threads.layer(toolCalls)))),
     Layer.provideMerge(

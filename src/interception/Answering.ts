@@ -12,6 +12,7 @@ import {
   type OpenedTurn,
   UpstreamError
 } from "../upstream/Upstream.ts"
+import { type FramePull, first } from "./Answer.ts"
 import { type Ending, recordError, type Settlement, type TurnProgress, type TurnSight } from "./Settlement.ts"
 import type { Decode } from "./stages/Decode.ts"
 import { Read } from "./stages/Read.ts"
@@ -20,6 +21,9 @@ import { write } from "./stages/Write.ts"
 
 /** How many milliseconds an upstream may still send behind the end of its answer, or usage behind the finish its client saw. */
 const afterEnd = 1000
+
+/** What stands in the place of an error where a turn has ended on injected calls, and others go on from it. */
+const onCalls = Symbol("onCalls")
 
 /** One turn on its way to the client: the pipeline of DESIGN §2, and how it ends. */
 export class Answering {
@@ -36,8 +40,12 @@ export class Answering {
   private readonly now: () => number
   private readonly namedEnd: boolean
   private readonly stages: Stage<Buffer, Frame>
+  /** What follows where the turn ends on injected calls. */
+  private readonly goOn: (answering: Answering) => FramePull
   /** What the client sees: the upstream's bytes through the stages, its end behind the records. */
-  readonly pull: Pull.Pull<NonEmptyReadonlyArray<Frame>, UpstreamError>
+  readonly pull: FramePull
+  /** The upstream's connection has been given its last second. */
+  private endsSoon = false
   /** The outcome stood in something that was sent. */
   private outcomeSent = false
   /** The end of a frame whose beginning went on unread waits for its commit. */
@@ -60,6 +68,9 @@ export class Answering {
     readonly now: () => number
     /** Whether the event that ends a stream has a name of its own, by which it is known unread. */
     readonly namedEnd: boolean
+    /** How many bytes of the turn's frames are kept for a turn that goes on from it; 0 where none can. */
+    readonly keep: number
+    readonly goOn: (answering: Answering) => FramePull
   }) {
     this.progress = options.progress
     this.settlement = options.settlement
@@ -72,12 +83,10 @@ export class Answering {
     this.timers = options.timers
     this.now = options.now
     this.namedEnd = options.namedEnd && options.opened.transport === "sse"
-    this.read = new Read(options.reader)
+    this.goOn = options.goOn
+    this.read = new Read(options.reader, options.keep)
     this.stages = compose(compose(this.decode, this.read), write(this.writer, options.progress.index))
-    this.pull = options.opened.body.pull.pipe(
-      through(this.stages, (ended) => this.verdict(ended)),
-      (pull) => this.settling(pull)
-    )
+    this.pull = this.settling(through(this.stages, (ended) => this.verdict(ended))(options.opened.body.pull))
   }
 
   get transport(): TransportName {
@@ -89,12 +98,18 @@ export class Answering {
   }
 
   /** Whether what came so far can go on, and at the end whether it was all. */
-  private verdict(ended: boolean): UpstreamError | null {
-    if (this.reader.malformed !== null)
-      return this.error(new Malformed({ detail: this.unreadable(this.reader.malformed) }))
-    if (!ended) return null
+  private verdict(ended: boolean): UpstreamError | typeof onCalls | null {
+    const { reader } = this
+    if (reader.malformed !== null) return this.error(new Malformed({ detail: this.unreadable(reader.malformed) }))
+    if (!ended) {
+      if (!reader.holding) return null
+      if (reader.ended) return onCalls
+      // No client sees that the turn is over: what may still come of it is not waited for without an end.
+      if (reader.outcome !== null) this.endSoon()
+      return null
+    }
     if (this.decode.midFrame) return this.error(new Cut({ detail: "it ended inside a frame" }))
-    if (this.reader.outcome !== null) return null
+    if (reader.outcome !== null) return reader.holding ? onCalls : null
     // What was not read may have been the end: nobody can say that it was not, unless ends are known by their name.
     if (this.decode.overflowed && !this.namedEnd) return null
     return this.error(new Cut({ detail: "it ended without its last frame" }))
@@ -112,29 +127,28 @@ export class Answering {
   }
 
   /** The last operator: commits the records, then lets the frame through that ends the answer (law 3). */
-  private settling(pull: Pull.Pull<NonEmptyReadonlyArray<Frame>, UpstreamError>) {
-    type Out = Pull.Pull<NonEmptyReadonlyArray<Frame>, UpstreamError>
-    let after: Out | undefined
+  private settling(pull: Pull.Pull<NonEmptyReadonlyArray<Frame>, UpstreamError | typeof onCalls>): FramePull {
+    let after: FramePull | undefined
 
-    const behindEnd: Out = Effect.matchCauseEffect(pull, {
+    const behindEnd: FramePull = Effect.matchCauseEffect(pull, {
       onSuccess: (frames) => Effect.succeed(this.clear(frames)),
       // The answer is complete and recorded; how its connection ends is no news.
       onFailure: () => Cause.done()
     })
 
-    const emit = (frames: ReadonlyArray<Frame>): Out => {
+    const emit = (frames: ReadonlyArray<Frame>): FramePull => {
       this.progress.framesOut += frames.length
-      if (this.reader.outcome !== null) this.outcomeSent = true
+      if (this.reader.outcome !== null && !this.reader.holding) this.outcomeSent = true
       return Effect.succeed(this.shown(frames))
     }
 
-    const onSuccess = (frames: NonEmptyReadonlyArray<Frame>): Out => {
+    const onSuccess = (frames: NonEmptyReadonlyArray<Frame>): FramePull => {
       if (this.progress.firstFrameAt === null) this.progress.firstFrameAt = this.now()
       const last = frames.findIndex((frame) => frame.terminal)
       if (last === -1) return emit(frames)
       // What has gone through of a frame too large to hold is not whole before its end, which waits here.
       this.endHeld = frames[last]!.kind === "part"
-      const end: Out = Effect.suspend(() => {
+      const end: FramePull = Effect.suspend(() => {
         after = behindEnd
         this.endSoon()
         this.progress.framesOut += frames.length - last
@@ -145,7 +159,12 @@ export class Answering {
       return emit(frames.slice(0, last))
     }
 
-    const onFailure = (cause: Cause.Cause<UpstreamError | Cause.Done>): Out => {
+    const onFailure = (cause: Cause.Cause<UpstreamError | typeof onCalls | Cause.Done>): FramePull => {
+      const failure = Cause.findErrorOption(cause)
+      if (failure._tag === "Some" && failure.value === onCalls) {
+        after = this.goOn(this)
+        return after
+      }
       if (Pull.isDoneCause(cause)) return Effect.andThen(this.settle(this.ending()), Cause.done())
       if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause as Cause.Cause<never>)
       // The client has been told what went wrong, and the records say it.
@@ -173,7 +192,8 @@ export class Answering {
   /** An upstream that keeps its connection open behind the end of its answer does not keep the client's open. */
   private endSoon(): void {
     const { body } = this.opened
-    if (body.closed) return
+    if (body.closed || this.endsSoon) return
+    this.endsSoon = true
     const due = this.timers.now() + afterEnd
     this.timers.watch({
       due: () => due,
@@ -184,11 +204,32 @@ export class Answering {
     })
   }
 
+  /**
+   * The turn has ended on injected calls: it is closed. Answers what it came to, and the frames of its end, which belong
+   * into the end of the whole answer.
+   */
+  endOnCalls(): { readonly sight: TurnSight; readonly ending: Ending; readonly end: ReadonlyArray<Frame> } {
+    const end: Array<Frame> = []
+    const { ending, sight } = this
+    this.reader.release(end)
+    return { sight, ending: ending(), end }
+  }
+
+  /** The frames as they came; `null` where they were too many to be kept. */
+  get kept(): ReadonlyArray<Frame> | null {
+    return this.read.kept
+  }
+
+  /** The end of the answer with a turn whose client calls stay, once its injected ones have been run. */
+  finishWith(end: ReadonlyArray<Frame>): FramePull {
+    const out: Array<Frame> = []
+    for (const frame of end) this.writer.push(frame, this.progress.index, out)
+    this.writer.finish(out)
+    return this.settling(first(out))
+  }
+
   /** The turn broke: it is recorded so, its connection closed, and its client told in its own dialect (law 9). */
-  private broken(
-    cause: Cause.Cause<UpstreamError>,
-    andThen: (next: Pull.Pull<NonEmptyReadonlyArray<Frame>, UpstreamError>) => void
-  ): Pull.Pull<NonEmptyReadonlyArray<Frame>, UpstreamError> {
+  private broken(cause: Cause.Cause<UpstreamError>, andThen: (next: FramePull) => void): FramePull {
     const failure = Cause.findErrorOption(cause)
     const error = failure._tag === "Some" ? clientError(failure.value) : internalError
     const out: Array<Frame> = []
@@ -255,14 +296,13 @@ export class Answering {
   leave(drain: number): Effect.Effect<void> {
     if (this.settlement.settled) return this.close
     if (this.outcomeTaken) {
-      return this.readOn(afterEnd).pipe(
-        Effect.andThen(this.close),
-        Effect.andThen(Effect.suspend(() => this.settle(this.ending())))
-      )
+      // A turn that ended on calls of both sides has been read to its end.
+      const read = this.progress.settled ? Effect.void : this.readOn(afterEnd)
+      return read.pipe(Effect.andThen(this.close), Effect.andThen(Effect.suspend(() => this.settle(this.ending()))))
     }
     const cancelled = (complete: boolean) =>
       this.settle({ status: "cancelled", error: recordError("client_gone", "the client left"), complete })
-    if (drain === 0)
+    if (drain === 0 || this.progress.settled)
       return Effect.andThen(
         this.close,
         Effect.suspend(() => cancelled(false))
@@ -319,7 +359,13 @@ export const clientError = (error: UpstreamError): GatewayError => {
       return gatewayError(502, "upstream_cut", error.message)
     case "Malformed":
       return gatewayError(502, "upstream_malformed", error.message)
+    case "Declined": {
+      const { retryAfter, status } = error.reason
+      return gatewayError(status, "upstream_error", error.message, retryAfter === null ? {} : { retryAfter })
+    }
+    case "OutOfTurns":
+      return gatewayError(500, "max_turns_reached", error.reason.message)
   }
 }
 
-const internalError = gatewayError(500, "internal_error", "The gateway failed; its log says more.")
+export const internalError = gatewayError(500, "internal_error", "The gateway failed; its log says more.")

@@ -1,33 +1,31 @@
-import { Clock, Context, Duration, Effect, Exit, Layer, Pull, Scope } from "effect"
-import { type BadRequest, type Dialect, noSession, type RequestView } from "../dialect/Dialect.ts"
+import { Clock, Context, Duration, Effect, Layer, Pull, Scope } from "effect"
+import { type BadRequest, type ClientUsage, type Dialect, noSession, type RequestView } from "../dialect/Dialect.ts"
 import { dialectOf } from "../dialect/Dialects.ts"
 import { type GatewayError, gatewayError } from "../dialect/GatewayError.ts"
 import { Recorder } from "../recorder/Recorder.ts"
 import type { Interception as Row } from "../recorder/Records.ts"
 import { Sessions } from "../sessions/Sessions.ts"
-import {
-  type ChunkQueue,
-  type FailedTurn,
-  IdleTimers,
-  type OpenedTurn,
-  type Route,
-  ShuttingDown,
-  Upstream,
-  UpstreamError
-} from "../upstream/Upstream.ts"
-import { Answer, first } from "./Answer.ts"
-import { Answering, clientError } from "./Answering.ts"
+import { type InjectedTool, ToolCatalog } from "../tools/ToolCatalog.ts"
+import { IdleTimers, type OpenedTurn, type Route, ShuttingDown, Upstream, UpstreamError } from "../upstream/Upstream.ts"
+import { Answer, type FramePull, first } from "./Answer.ts"
+import { clientError } from "./Answering.ts"
 import { errorAnswer } from "./ErrorAnswer.ts"
 import { type Head, type InboundRequest, type Refused, refusal } from "./InboundRequest.ts"
 import { Observer, unfailing } from "./Observer.ts"
 import { recordError, Settlement, type TurnProgress } from "./Settlement.ts"
-import { decode } from "./stages/Decode.ts"
+import { Turns } from "./Turns.ts"
 import { uuidV7 } from "./Uuid.ts"
 
 /** What the engine takes from the configuration. */
 export interface InterceptionSettings {
   readonly limits: { readonly event_bytes: number; readonly drain: Duration.Duration }
   readonly recorder: { readonly on_failure: "refuse" | "continue" }
+  readonly tools: {
+    readonly max_turns: number
+    readonly concurrency: number
+    readonly strict: boolean
+    readonly client_usage: "auto" | ClientUsage
+  }
   readonly on_client_gone: "cancel" | "drain"
 }
 
@@ -68,7 +66,7 @@ export class Interception extends Context.Service<
 
   static readonly layer = (
     settings: InterceptionSettings
-  ): Layer.Layer<Interception, never, Recorder | Upstream | Sessions | IdleTimers> =>
+  ): Layer.Layer<Interception, never, Recorder | Upstream | Sessions | IdleTimers | ToolCatalog> =>
     Layer.effect(Interception, make(settings))
 }
 
@@ -78,15 +76,16 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
   const sessions = yield* Sessions
   const observe = unfailing(yield* Observer)
   const timers = yield* IdleTimers
+  const catalog = yield* ToolCatalog
   const clock = yield* Clock.Clock
   const drain = settings.on_client_gone === "drain" ? Duration.toMillis(settings.limits.drain) : 0
-  const running = new Map<Settlement, ChunkQueue<UpstreamError> | null>()
+  const running = new Map<Settlement, Turns>()
   let stopping = false
 
   const settlementOf = (request: Omit<InboundRequest, "body">, route: Route | null, asked: RequestView | null) => {
     const use = route === null ? null : upstream.credential(route.provider.name, request.credential)
     const userAgent = request.headers["user-agent"]
-    const { client, sessionId } = sessions.caller(request.headers, asked?.session ?? noSession)
+    const { client, codingAgent, sessionId } = sessions.caller(request.headers, asked?.session ?? noSession)
     const startedAt = clock.currentTimeMillisUnsafe()
     const started = timers.now()
     // One look at the clock on the wall, which may be set back: from there on an interception counts for itself.
@@ -111,7 +110,7 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
       status: null,
       error: null
     }
-    return { settlement: new Settlement({ row, recorder, sessions, observe, now, asked }), now }
+    return { settlement: new Settlement({ row, recorder, sessions, observe, now, asked }), now, codingAgent }
   }
 
   /** Refuses a call and records that, where nothing of it has reached an upstream. */
@@ -133,14 +132,8 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
     )
 
   /** No answer came: the turn and the interception end with what went wrong. */
-  const unanswered = (
-    dialect: Dialect,
-    settlement: Settlement,
-    progress: TurnProgress,
-    { error, attempts }: FailedTurn
-  ) => {
-    progress.attempts = attempts
-    return Effect.andThen(
+  const unanswered = (dialect: Dialect, settlement: Settlement, progress: TurnProgress, error: UpstreamError) =>
+    Effect.andThen(
       settlement.settle(progress, null, {
         status: "failed",
         error: recordError(error.reason.code, error.message),
@@ -148,6 +141,17 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
       }),
       Effect.fail(refusal(clientError(error), settlement.row.id, dialect))
     )
+
+  /** The tools that a request is given: all of its servers', but for names that the client's own tools have. */
+  const toolsFor = (asked: RequestView, route: Route): ReadonlyArray<InjectedTool> => {
+    const { names, open } = asked.tools
+    // With a single turn nobody could make anything of a tool's result.
+    if (!open || settings.tools.max_turns === 1) return noTools
+    const tools = catalog.tools(route.mcp)
+    if (tools.length === 0) return tools
+    const taken = new Set(names)
+    const free = tools.some((tool) => taken.has(tool.name)) ? tools.filter((tool) => !taken.has(tool.name)) : tools
+    return free.length + names.length > mostTools ? free.slice(0, Math.max(0, mostTools - names.length)) : free
   }
 
   const open = Effect.fnUntraced(function* (request: InboundRequest) {
@@ -175,93 +179,85 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
     // The client's bytes, but for the spans that have to change.
     const renamed = route.model !== null && route.model !== asked.model
     const withModel = renamed ? dialect.edit.model(request.body, route.model!) : request.body
-    const body = route.provider.askUsage ? dialect.edit.askForUsage(asked, withModel) : withModel
-    const usageAdded = body !== withModel
+    const withUsage = route.provider.askUsage ? dialect.edit.askForUsage(asked, withModel) : withModel
+    const usageAdded = withUsage !== withModel
+    const tools = toolsFor(asked, route)
+    const body = tools.length === 0 ? withUsage : dialect.edit.injectTools(withUsage, tools)
 
     // From here on every way out settles.
-    const { settlement, now } = settlementOf(request, route, asked)
-    const progress: TurnProgress = {
-      id: uuidV7(settlement.row.startedAt),
-      index: 0,
-      startedAt: settlement.row.startedAt,
-      transport: null,
-      httpStatus: null,
-      attempts: 1,
-      firstFrameAt: null,
-      framesOut: 0
-    }
-    let answering: Answering | undefined
+    const { codingAgent, now, settlement } = settlementOf(request, route, asked)
     const scope = yield* Effect.scope
-    const turnScope = Scope.forkUnsafe(scope)
-    running.set(settlement, null)
+    const turns = new Turns({
+      scope,
+      settlement,
+      upstream,
+      request: {
+        provider: route.provider.name,
+        method: request.method,
+        path: request.path,
+        query: request.query,
+        headers: request.headers,
+        credential: request.credential
+      },
+      dialect,
+      asked,
+      provider: route.provider.name,
+      timers,
+      now,
+      eventBytes: settings.limits.event_bytes,
+      catalog,
+      tools,
+      maxTurns: settings.tools.max_turns,
+      concurrency: settings.tools.concurrency,
+      strict: settings.tools.strict
+    })
+    running.set(settlement, turns)
     yield* Scope.addFinalizer(
       scope,
-      Effect.suspend(() => {
-        if (answering !== undefined && !stopping) return answering.leave(drain)
-        const ending = stopping ? shutDown : clientGone
-        // The upstream first: a commit may take longer than it should be kept waiting.
-        return Effect.andThen(
-          Scope.close(turnScope, Exit.void),
-          Effect.suspend(() => settlement.settle(progress, answering?.sight ?? null, ending))
-        )
-        // Not before that: what is read on for a client that left can still be ended, and is waited for.
-      }).pipe(Effect.ensuring(Effect.sync(() => running.delete(settlement))))
+      // What is read on for a client that left can still be ended, and is waited for.
+      Effect.suspend(() => turns.leave(drain, stopping ? shutDown : null)).pipe(
+        Effect.ensuring(Effect.sync(() => running.delete(settlement)))
+      )
     )
     yield* begin(dialect, settlement)
     settlement.begun = true
     settlement.thread = yield* sessions.follow(settlement.row, asked.answered)
 
     // open turn
-    const opened = yield* upstream
-      .open({
-        provider: route.provider.name,
-        method: request.method,
-        path: request.path,
-        query: request.query,
-        headers: request.headers,
-        credential: request.credential,
-        body
-      })
-      .pipe(
-        Scope.provide(turnScope),
-        Effect.catch((failed) => unanswered(dialect, settlement, progress, failed))
-      )
-    progress.httpStatus = opened.status
-    progress.attempts = opened.attempts
-    progress.transport = opened.transport
-    running.set(settlement, opened.body)
+    const opened = yield* turns
+      .open(body)
+      .pipe(Effect.catch(({ error }) => unanswered(dialect, settlement, turns.progress, error)))
 
     if (opened.status < 200 || opened.status > 299) {
-      return yield* relayError(settlement, progress, opened, settings.limits.event_bytes).pipe(
-        Effect.catch((error) => unanswered(dialect, settlement, progress, { error, attempts: opened.attempts }))
+      return yield* relayError(settlement, turns.progress, opened, settings.limits.event_bytes).pipe(
+        Effect.catch((error) => unanswered(dialect, settlement, turns.progress, error))
       )
     }
 
     // decode ▸ detect · observe · withhold ▸ renumber ▸ settle
-    answering = new Answering({
-      progress,
-      settlement,
-      opened,
-      scope: turnScope,
-      provider: route.provider.name,
-      decode: decode(
-        opened.transport,
-        readable(dialect, opened) ? settings.limits.event_bytes : 0,
-        dialect.terminalEvents
-      ),
-      reader: dialect.turn({ asked }),
-      writer: dialect.answer({ asked, model: renamed ? asked.model : null, usageAdded, headers: request.headers }),
-      timers,
-      now,
-      namedEnd: dialect.terminalEvents.size > 0
+    const { client_usage } = settings.tools
+    const writer = dialect.answer({
+      asked,
+      model: renamed ? asked.model : null,
+      usageAdded,
+      injected: tools.length > 0,
+      usage: client_usage !== "auto" ? client_usage : codingAgent ? "context" : "sum",
+      headers: request.headers
     })
+    const answering = turns.answer(opened, writer)
     const head = headOf(settlement, opened, renamed ? asked.model : null)
     if (opened.transport === "json") {
-      return yield* wholeAnswer(settlement.row.id, head, answering).pipe(
+      return yield* wholeAnswer(settlement.row.id, head, answering.pull).pipe(
         Effect.catch((error) => Effect.fail(refusal(clientError(error), settlement.row.id, dialect)))
       )
     }
-    return streamedAnswer(settlement.row.id, head, answering)
+    return new Answer({
+      id: settlement.row.id,
+      head,
+      transport: opened.transport,
+      pull: answering.pull,
+      keepAlive: () => turns.keepAlive()
+    })
   })
 
   return Interception.of({
@@ -274,8 +270,8 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
     },
     shutdown: Effect.sync(() => {
       stopping = true
-      for (const [settlement, body] of running) {
-        body?.fail(new UpstreamError({ provider: settlement.row.provider ?? "", reason: new ShuttingDown() }))
+      for (const [settlement, turns] of running) {
+        turns.fail(new UpstreamError({ provider: settlement.row.provider ?? "", reason: new ShuttingDown() }))
       }
     }),
     running: () => running.size
@@ -288,11 +284,10 @@ const shutDown = {
   complete: false
 } as const
 
-const clientGone = {
-  status: "cancelled",
-  error: recordError("client_gone", "the client left"),
-  complete: false
-} as const
+/** How many tools OpenAI takes in a request. */
+const mostTools = 128
+
+const noTools: ReadonlyArray<InjectedTool> = []
 
 const unrecordable = gatewayError(503, "recorder_unavailable", "The call could not be recorded, so it was not made.", {
   retryAfter: 1
@@ -318,27 +313,14 @@ const headOf = (settlement: Settlement, opened: OpenedTurn, model: string | null
   return { status: opened.status, headers }
 }
 
-/** Whether a body is worth holding to be read: what is passed through may be sound or pictures. */
-const readable = (dialect: Dialect, opened: OpenedTurn): boolean =>
-  dialect.name !== null || opened.transport !== "json" || /json/i.test(String(opened.headers["content-type"] ?? ""))
-
-const streamedAnswer = (id: string, head: Head, answering: Answering): Answer =>
-  new Answer({
-    id,
-    head,
-    transport: answering.transport,
-    pull: answering.pull,
-    keepAlive: () => answering.keepAlive()
-  })
-
 /** A JSON answer's head waits for its body, so that one that breaks off can still be answered with an error. */
-const wholeAnswer = Effect.fnUntraced(function* (id: string, head: Head, answering: Answering) {
-  const frames = yield* Pull.catchDone(answering.pull, () => Effect.succeed([]))
+const wholeAnswer = Effect.fnUntraced(function* (id: string, head: Head, pull: FramePull) {
+  const frames = yield* Pull.catchDone(pull, () => Effect.succeed([]))
   const body = frames[0]
   // A body that is too large to hold goes on in parts.
   return body?.kind === "body"
     ? new Answer({ id, head, transport: "json", length: body.length, pull: first([body]) })
-    : new Answer({ id, head, transport: "json", pull: first(frames, answering.pull) })
+    : new Answer({ id, head, transport: "json", pull: first(frames, pull) })
 })
 
 /** Relays an answer that is an error: its status, head and body as they came, but for credentials. */

@@ -27,6 +27,30 @@ export interface TurnProgress {
   attempts: number
   firstFrameAt: number | null
   framesOut: number
+  /** Whether it is on record. */
+  settled: boolean
+}
+
+/** The progress of a turn that begins. */
+export const beginTurn = (id: string, index: number, startedAt: number): TurnProgress => ({
+  id,
+  index,
+  startedAt,
+  transport: null,
+  httpStatus: null,
+  attempts: 1,
+  firstFrameAt: null,
+  framesOut: 0,
+  settled: false
+})
+
+/** An injected tool call that was run. */
+export interface RunToolCall {
+  readonly call: SeenToolCall
+  /** Where it was run; `null` where no server was asked. */
+  readonly serverUrl: string | null
+  readonly error: RecordError | null
+  readonly durationMs: number
 }
 
 /** What a turn's stages saw. */
@@ -57,6 +81,8 @@ export class Settlement {
   private readonly now: () => number
   private readonly asked: RequestView | null
   private done = false
+  private readonly turns: Array<Turn> = []
+  private readonly usage: Array<Usage> = []
   /** Whether the interception's row is known to be written. */
   begun = false
   /** What the interception goes on from. */
@@ -98,11 +124,52 @@ export class Settlement {
   }
 
   /**
-   * Records the last turn and closes the interception; done once that is durable. What ended is fixed by the first
-   * call, before anything is waited for.
+   * Records a turn that another may follow; done once that is durable. Its injected calls are recorded by `ran`, when
+   * they have been run.
+   */
+  settleTurn(progress: TurnProgress, sight: TurnSight, ending: Ending): Effect.Effect<void> {
+    return Effect.suspend(() =>
+      this.done || progress.settled ? Effect.void : this.recorder.commit(this.turnOf(progress, sight, ending, true))
+    )
+  }
+
+  /** Records the injected calls of a turn that were run; done once that is durable. */
+  ran(turn: TurnProgress, calls: ReadonlyArray<RunToolCall>): Effect.Effect<void> {
+    if (calls.length === 0) return Effect.void
+    const { row } = this
+    return this.recorder.commit({
+      toolCalls: calls.map(({ call, ...came }) => ({ ...toolCallOf(row.id, turn.id, call), ...came }))
+    })
+  }
+
+  /**
+   * Records the last turn, unless it is on record, and closes the interception; done once that is durable. What ended is
+   * fixed by the first call, before anything is waited for.
    */
   settle(progress: TurnProgress, sight: TurnSight | null, ending: Ending): Effect.Effect<void> {
     if (this.done) return Effect.void
+    const { row } = this
+    const records = progress.settled ? {} : this.turnOf(progress, sight, ending, false)
+    this.done = true
+    const turn = this.turns.at(-1)
+    const close: InterceptionClose = {
+      id: row.id,
+      endedAt: this.now(),
+      status: ending.status,
+      error: ending.error,
+      servedModel: turn?.servedModel ?? null,
+      transport: turn?.transport ?? null
+    }
+    this.observe({ interception: row, close, turns: this.turns, usage: this.usage })
+    return this.threaded((parentId) =>
+      // A client may leave while the row is being written; a row that is there already stays as it is.
+      this.recorder.commit({ opens: this.begun ? [] : [row], ...records, closes: [{ ...close, parentId }] })
+    )
+  }
+
+  /** The records of a turn. From here on it is settled. */
+  private turnOf(progress: TurnProgress, sight: TurnSight | null, ending: Ending, goesOn: boolean) {
+    progress.settled = true
     const { row } = this
     const endedAt = this.now()
     const summary = sight?.summary ?? null
@@ -129,35 +196,26 @@ export class Settlement {
       closeReason: null
     }
     const usage = usageOf(turn, sight, ending)
-    const close: InterceptionClose = {
-      id: row.id,
-      endedAt,
-      status: ending.status,
-      error: ending.error,
-      servedModel: turn.servedModel,
-      transport: progress.transport
+    this.turns.push(turn)
+    this.usage.push(usage)
+    const calls = summary?.toolCalls ?? []
+    const toolCalls = calls
+      .filter((call) => !goesOn || call.runner !== "gateway")
+      .map((call) => toolCallOf(row.id, turn.id, call))
+    const made = toolCalls.filter((call) => !call.injected)
+    if (made.length > 0) this.sessions.made(row, made)
+    return {
+      turns: [turn],
+      usage: [usage],
+      prompts: this.promptOf(turn),
+      toolCalls,
+      thoughts:
+        summary === null
+          ? []
+          : summary.thoughts.map(
+              (thought): Thought => ({ interceptionId: turn.interceptionId, turnId: turn.id, ...thought })
+            )
     }
-    const toolCalls = summary === null ? [] : summary.toolCalls.map((call) => toolCallOf(turn, call))
-    this.done = true
-    this.observe({ interception: row, close, turns: [turn], usage: [usage] })
-    if (toolCalls.length > 0) this.sessions.made(row, toolCalls)
-    return this.threaded((parentId) =>
-      this.recorder.commit({
-        // A client may leave while the row is being written; a row that is there already stays as it is.
-        opens: this.begun ? [] : [row],
-        turns: [turn],
-        usage: [usage],
-        prompts: this.promptOf(turn),
-        toolCalls,
-        thoughts:
-          summary === null
-            ? []
-            : summary.thoughts.map(
-                (thought): Thought => ({ interceptionId: turn.interceptionId, turnId: turn.id, ...thought })
-              ),
-        closes: [{ ...close, parentId }]
-      })
-    )
   }
 
   /**
@@ -202,17 +260,20 @@ const usageOf = (turn: Turn, sight: TurnSight | null, ending: Ending): Usage => 
   }
 }
 
-const toolCallOf = (turn: Turn, call: SeenToolCall): ToolCall => ({
-  interceptionId: turn.interceptionId,
-  turnId: turn.id,
+const toolCallOf = (interceptionId: string, turnId: string, call: SeenToolCall): ToolCall => ({
+  interceptionId,
+  turnId,
   callId: call.callId,
   name: call.name,
   arguments: call.json ? jsonTextOf(call.arguments) : JSON.stringify(call.arguments),
-  injected: false,
+  injected: call.runner === "gateway",
   serverUrl: null,
-  error: null,
+  error: call.runner === "gateway" ? notRun : null,
   durationMs: null
 })
+
+/** What is said of an injected call, where nothing else is. */
+const notRun: RecordError = { code: "internal", message: "it was not run: its turn did not come to a good end" }
 
 /** A record's error. */
 export const recordError = (code: ErrorCode, message: string): RecordError => ({ code, message })

@@ -147,3 +147,9 @@ export const clientOf = (headers: HeaderMap): string => {
   known.set(key, client)
   return client
 }
+
+/** Clients that are no program of their own, but a library in anybody's. */
+const libraries = new Set(["openai-sdk", "anthropic-sdk", "ai-sdk", unknown])
+
+/** Whether a client is known to be a coding agent. */
+export const isCodingAgent = (client: string): boolean => !libraries.has(client)

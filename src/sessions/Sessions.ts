@@ -7,6 +7,8 @@ export interface Caller {
   /** `claude-code`, `codex`, … or `unknown`. */
   readonly client: string
   readonly sessionId: string | null
+  /** Whether it is a coding agent, which takes the input of an answer for the size of its context. */
+  readonly codingAgent: boolean
 }
 
 /** An interception as threads know it. */

@@ -1,7 +1,7 @@
 import { Effect, Fiber, Layer } from "effect"
 import type { AnsweredToolCall } from "../dialect/Dialect.ts"
 import { digestOf } from "./Arguments.ts"
-import { clientOf } from "./Clients.ts"
+import { clientOf, isCodingAgent } from "./Clients.ts"
 import { sessionIdOf } from "./SessionId.ts"
 import { type MadeToolCall, noThread, Sessions, type Thread, type Threaded } from "./Sessions.ts"
 
@@ -179,7 +179,10 @@ export const layer = (find: FindToolCalls): Layer.Layer<Sessions> =>
     Effect.map(Effect.scope, (scope) => {
       const recent = new RecentCalls()
       return Sessions.of({
-        caller: (headers, said) => ({ client: clientOf(headers), sessionId: sessionIdOf(headers, said) }),
+        caller: (headers, said) => {
+          const client = clientOf(headers)
+          return { client, sessionId: sessionIdOf(headers, said), codingAgent: isCodingAgent(client) }
+        },
         made: (by, calls) => {
           for (const call of calls) recent.add(by, call)
         },

@@ -103,6 +103,27 @@ export class TimedOut extends Schema.TaggedClass<TimedOut>()("TimedOut", {
   }
 }
 
+/** A later turn of an interception was answered with an error. */
+export class Declined extends Schema.TaggedClass<Declined>()("Declined", {
+  status: Schema.Number,
+  detail: Schema.String,
+  /** Seconds. */
+  retryAfter: Schema.NullOr(Schema.Number)
+}) {
+  readonly code = "upstream_status"
+  get message() {
+    return `the upstream answered ${this.status}${this.detail === "" ? "" : `: ${this.detail}`}`
+  }
+}
+
+/** The model goes on calling injected tools in the last turn that an interception may have. */
+export class OutOfTurns extends Schema.TaggedClass<OutOfTurns>()("OutOfTurns", { turns: Schema.Number }) {
+  readonly code = "internal"
+  get message() {
+    return `the model still calls tools of the gateway in turn ${this.turns}, the last that tools.max_turns allows`
+  }
+}
+
 /** Sluice itself is stopping, and what still ran at the end of `limits.drain` was ended. */
 export class ShuttingDown extends Schema.TaggedClass<ShuttingDown>()("ShuttingDown", {}) {
   readonly code = "shutdown"
@@ -114,7 +135,7 @@ export class ShuttingDown extends Schema.TaggedClass<ShuttingDown>()("ShuttingDo
 /** What went wrong with an upstream; `reason.code` is the record's error code. */
 export class UpstreamError extends Schema.TaggedError<UpstreamError>()("UpstreamError", {
   provider: Schema.String,
-  reason: Schema.Union([Unreachable, Cut, Malformed, TimedOut, ShuttingDown])
+  reason: Schema.Union([Unreachable, Cut, Malformed, TimedOut, Declined, OutOfTurns, ShuttingDown])
 }) {
   override get message() {
     return `${this.provider}: ${this.reason.message}`

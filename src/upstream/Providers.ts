@@ -63,6 +63,7 @@ export const layer = (config: SluiceConfig): Layer.Layer<Upstream, never, IdleTi
           dialects: entry.dialects,
           askUsage: entry.ask_usage,
           models: entry.models,
+          mcp: entry.mcp ?? null,
           address: new Address(baseUrl),
           key,
           secrets: () => secrets,
@@ -71,7 +72,9 @@ export const layer = (config: SluiceConfig): Layer.Layer<Upstream, never, IdleTi
           exchange: exchangers(name, entry.type)
         })
       }
-      const aliases = new Map(Object.entries(config.models).map(([alias, target]) => [alias, target.to]))
+      const aliases = new Map(
+        Object.entries(config.models).map(([alias, { mcp, to }]) => [alias, { to, mcp: mcp ?? null }])
+      )
       const routing = new Routing([...providers.values()], aliases)
       const firstFrame = Duration.toMillis(config.limits.first_frame)
       const idle = Duration.toMillis(config.limits.idle)
@@ -137,7 +140,7 @@ export const layer = (config: SluiceConfig): Layer.Layer<Upstream, never, IdleTi
         open,
         providers: [...providers.values()],
         models: [
-          ...[...aliases].map(([id, to]) => ({ id, provider: to.slice(0, to.indexOf("/")) })),
+          ...[...aliases].map(([id, { to }]) => ({ id, provider: to.slice(0, to.indexOf("/")) })),
           // So that a client which chooses from a list finds something that works without any account.
           ...[...providers.values()]
             .filter((provider) => provider.type === "simulated" && provider.models.length === 0)

@@ -5,6 +5,16 @@ import type { NoRoute, ProviderInfo, Route } from "./Upstream.ts"
 export interface RoutedProvider extends ProviderInfo {
   /** Names of the models it serves; `*` stands for any characters. */
   readonly models: ReadonlyArray<string>
+  /** The MCP servers whose tools its calls are given; `null` for all. */
+  readonly mcp: ReadonlyArray<string> | null
+}
+
+/** What an alias stands for. */
+export interface Alias {
+  /** The model, as `provider/model`. */
+  readonly to: string
+  /** The MCP servers whose tools its calls are given, whatever its provider says; `null` to leave that to it. */
+  readonly mcp: ReadonlyArray<string> | null
 }
 
 /** Model names that tell whose they are, for providers that list none. */
@@ -17,13 +27,13 @@ const knownNames: ReadonlyArray<{ readonly type: string; readonly name: RegExp }
 /** Finds the provider of a call by the config's providers and aliases. */
 export class Routing {
   private readonly providers: ReadonlyMap<string, RoutedProvider>
-  private readonly aliases: ReadonlyMap<string, string>
+  private readonly aliases: ReadonlyMap<string, Alias>
   private readonly lists: ReadonlyArray<{
     readonly provider: RoutedProvider
     readonly test: (model: string) => boolean
   }>
 
-  constructor(providers: ReadonlyArray<RoutedProvider>, aliases: ReadonlyMap<string, string>) {
+  constructor(providers: ReadonlyArray<RoutedProvider>, aliases: ReadonlyMap<string, Alias>) {
     this.providers = new Map(providers.map((provider) => [provider.name, provider]))
     this.aliases = aliases
     this.lists = providers
@@ -40,21 +50,23 @@ export class Routing {
         `There is no provider '${shown(name)}'. Configured: ${this.providerNames()}.`
       )
     }
-    return supports(provider, dialect) ? { provider, model: null } : unsupported(provider, dialect!)
+    return supports(provider, dialect) ? { provider, model: null, mcp: provider.mcp } : unsupported(provider, dialect!)
   }
 
   /** The provider of a model, on the routes that name none. */
   forModel(model: string, dialect: DialectName | null): Route | NoRoute {
-    const target = this.aliases.get(model) ?? model
+    const alias = this.aliases.get(model)
+    const target = alias?.to ?? model
+    const mcp = alias?.mcp ?? null
     const slash = target.indexOf("/")
     const prefixed = slash > 0 ? this.providers.get(target.slice(0, slash)) : undefined
-    if (prefixed !== undefined) return route(prefixed, target.slice(slash + 1), dialect)
+    if (prefixed !== undefined) return route(prefixed, target.slice(slash + 1), dialect, mcp)
     const listed = this.lists.find((list) => list.test(target) && supports(list.provider, dialect))
-    if (listed !== undefined) return route(listed.provider, target, dialect)
+    if (listed !== undefined) return route(listed.provider, target, dialect, mcp)
     const type = knownNames.find((known) => known.name.test(target))?.type
     const ofType = [...this.providers.values()].filter((provider) => provider.type === type)
     const known = ofType.find((provider) => supports(provider, dialect)) ?? ofType[0]
-    if (known !== undefined) return route(known, target, dialect)
+    if (known !== undefined) return route(known, target, dialect, mcp)
     return noRoute("model_not_found", `The model '${shown(model)}' is not configured. ${this.choices()}`)
   }
 
@@ -77,8 +89,13 @@ const shown = (name: string): string => (name.length > 200 ? `${name.slice(0, 20
 const supports = (provider: ProviderInfo, dialect: DialectName | null): boolean =>
   dialect === null || provider.dialects.includes(dialect)
 
-const route = (provider: ProviderInfo, model: string, dialect: DialectName | null): Route | NoRoute =>
-  supports(provider, dialect) ? { provider, model } : unsupported(provider, dialect!)
+const route = (
+  provider: RoutedProvider,
+  model: string,
+  dialect: DialectName | null,
+  mcp: Route["mcp"]
+): Route | NoRoute =>
+  supports(provider, dialect) ? { provider, model, mcp: mcp ?? provider.mcp } : unsupported(provider, dialect!)
 
 const unsupported = (provider: ProviderInfo, dialect: DialectName): NoRoute => ({
   _tag: "NoRoute",

@@ -6,7 +6,7 @@ import type { HeaderMap, UpstreamError } from "./Exchange.ts"
 
 export type { ChunkQueue } from "./ChunkQueue.ts"
 export { type Credential, mask as maskText, maskBytes } from "./Credential.ts"
-export { Cut, type HeaderMap, Malformed, ShuttingDown, UpstreamError } from "./Exchange.ts"
+export { Cut, Declined, type HeaderMap, Malformed, OutOfTurns, ShuttingDown, UpstreamError } from "./Exchange.ts"
 export { IdleTimers, type Watched } from "./IdleTimers.ts"
 
 /** What everybody may know of a provider. Its key stays with the layer. */
@@ -24,6 +24,8 @@ export interface Route {
   readonly provider: ProviderInfo
   /** The model as the upstream is asked for it; `null` where the request names none. */
   readonly model: string | null
+  /** The MCP servers whose tools its calls are given; `null` for all. */
+  readonly mcp: ReadonlyArray<string> | null
 }
 
 /** Why no provider serves a call; answered with 404. */

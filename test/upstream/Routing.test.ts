@@ -1,13 +1,13 @@
 import { describe, expect, it } from "vitest"
 import type { DialectName } from "../../src/dialect/Dialect.ts"
-import { Routing, type RoutedProvider } from "../../src/upstream/Routing.ts"
+import { type Alias, Routing, type RoutedProvider } from "../../src/upstream/Routing.ts"
 
 const provider = (
   name: string,
   type: string,
   dialects: ReadonlyArray<DialectName> = ["openai-chat"],
   models: ReadonlyArray<string> = []
-): RoutedProvider => ({ name, type, dialects, askUsage: true, models })
+): RoutedProvider => ({ name, type, dialects, askUsage: true, models, mcp: null })
 
 const providers = [
   provider("local", "openai-compatible", ["openai-chat"], ["llama-*", "a.b", "meta/*-instruct"]),
@@ -17,11 +17,11 @@ const providers = [
   provider("sim", "simulated", ["openai-chat", "openai-responses", "anthropic-messages"])
 ]
 
-const aliases = new Map([
-  ["fast", "openai/gpt-4.1-mini"],
-  ["gpt-4o", "local/llama-3"],
-  ["local/odd", "sim/sim"],
-  ["slashed", "local/org/model"]
+const aliases = new Map<string, Alias>([
+  ["fast", { to: "openai/gpt-4.1-mini", mcp: ["docs"] }],
+  ["gpt-4o", { to: "local/llama-3", mcp: null }],
+  ["local/odd", { to: "sim/sim", mcp: null }],
+  ["slashed", { to: "local/org/model", mcp: null }]
 ])
 
 const routing = new Routing(providers, aliases)

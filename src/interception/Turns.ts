@@ -1,0 +1,310 @@
+import { Cause, Deferred, Effect, Exit, Scope } from "effect"
+import type { AnswerWriter, Dialect, RequestView, SeenToolCall, TransportName } from "../dialect/Dialect.ts"
+import type { ToolResult } from "../dialect/InjectedTools.ts"
+import type { InjectedTool, ToolCatalog } from "../tools/ToolCatalog.ts"
+import {
+  Declined,
+  type FailedTurn,
+  type IdleTimers,
+  Malformed,
+  type OpenedTurn,
+  OutOfTurns,
+  type TurnRequest,
+  type Upstream,
+  UpstreamError
+} from "../upstream/Upstream.ts"
+import type { Frame } from "../wire/Frame.ts"
+import { type FramePull, first } from "./Answer.ts"
+import { Answering, clientError, internalError } from "./Answering.ts"
+import { errorAnswer } from "./ErrorAnswer.ts"
+import {
+  beginTurn,
+  type Ending,
+  recordError,
+  type RunToolCall,
+  type Settlement,
+  type TurnProgress
+} from "./Settlement.ts"
+import { decode } from "./stages/Decode.ts"
+import { uuidV7 } from "./Uuid.ts"
+
+/** The turns of one interception, one behind the other, and the injected tools that run between them. */
+export class Turns {
+  progress: TurnProgress
+  private readonly options: TurnsOptions
+  /** Whether there may be more than one. */
+  private readonly mayGoOn: boolean
+  private readonly byName: ReadonlyMap<string, InjectedTool>
+  private readonly injected: ReadonlySet<string>
+  /** Holds the connections of all turns: closed behind whatever still wants to read them. */
+  private readonly upstreams: Scope.Closeable
+  private turnScope: Scope.Closeable
+  private request: Buffer = Buffer.alloc(0)
+  private opened: OpenedTurn | null = null
+  /** The turn that is being answered; `null` before the first and between two. */
+  private answering: Answering | null = null
+  /** Ends what runs between two turns. */
+  private interrupt: ((error: UpstreamError) => void) | null = null
+  private transport: TransportName = "json"
+  private writer: AnswerWriter | null = null
+
+  constructor(options: TurnsOptions) {
+    const { scope, settlement } = options
+    this.options = options
+    this.upstreams = Scope.forkUnsafe(scope)
+    this.turnScope = this.upstreams
+    this.mayGoOn = options.tools.length > 0
+    this.byName = new Map(options.tools.map((tool) => [tool.name, tool]))
+    this.injected = new Set(this.byName.keys())
+    this.progress = beginTurn(uuidV7(settlement.row.startedAt), 0, settlement.row.startedAt)
+  }
+
+  /** Asks the upstream for the next turn, and waits for the head of its answer. */
+  open(body: Buffer): Effect.Effect<OpenedTurn, FailedTurn> {
+    const { progress } = this
+    this.request = body
+    // Most interceptions have one turn, which needs no scope of its own.
+    if (this.mayGoOn) this.turnScope = Scope.forkUnsafe(this.upstreams)
+    return this.options.upstream.open({ ...this.options.request, body }).pipe(
+      Scope.provide(this.turnScope),
+      Effect.tap((opened) => {
+        progress.httpStatus = opened.status
+        progress.attempts = opened.attempts
+        progress.transport = opened.transport
+        this.opened = opened
+        return Effect.void
+      }),
+      Effect.tapError(({ attempts }) => {
+        progress.attempts = attempts
+        return Effect.void
+      })
+    )
+  }
+
+  /** Begins to answer with a turn whose head is there. */
+  answer(opened: OpenedTurn, writer: AnswerWriter): Answering {
+    const { asked, dialect, eventBytes, now, provider, settlement, timers } = this.options
+    this.writer = writer
+    this.transport = opened.transport
+    this.answering = new Answering({
+      progress: this.progress,
+      settlement,
+      opened,
+      scope: this.turnScope,
+      provider,
+      decode: decode(opened.transport, readable(dialect, opened) ? eventBytes : 0, dialect.terminalEvents),
+      reader: dialect.turn(this.mayGoOn ? { asked, injected: this.injected } : { asked }),
+      writer,
+      timers,
+      now,
+      namedEnd: dialect.terminalEvents.size > 0,
+      keep: this.mayGoOn ? eventBytes : 0,
+      goOn: this.goOn
+    })
+    return this.answering
+  }
+
+  /** What fills the silence, of an upstream or of tools. */
+  keepAlive(): Frame | null {
+    if (this.answering !== null) return this.answering.keepAlive()
+    return this.writer?.keepAlive(this.transport) ?? null
+  }
+
+  /** Ends whatever is under way with an error that the client is told. */
+  fail(error: UpstreamError): void {
+    this.opened?.body.fail(error)
+    this.interrupt?.(error)
+  }
+
+  /**
+   * Whoever read has gone before the end.
+   *
+   * @param drain how long the turn under way is read on for exact usage; 0 closes it at once
+   * @param ending how a turn ends that is not being answered
+   */
+  leave(drain: number, ending: Ending | null): Effect.Effect<void> {
+    const { answering } = this
+    if (answering !== null && ending === null) return answering.leave(drain)
+    // The upstream first: a commit may take longer than it should be kept waiting.
+    return Effect.andThen(
+      Scope.close(this.upstreams, Exit.void),
+      Effect.suspend(() =>
+        this.options.settlement.settle(this.progress, answering?.sight ?? null, ending ?? clientGone)
+      )
+    )
+  }
+
+  /** What follows a turn that has ended on injected calls: their results, and what the model makes of them. */
+  private readonly goOn = (turn: Answering): FramePull => {
+    let rest: FramePull | undefined
+    return Effect.suspend(() => {
+      if (rest !== undefined) return rest
+      const stopped = Deferred.makeUnsafe<never, UpstreamError>()
+      this.interrupt = (error) => Deferred.doneUnsafe(stopped, Exit.fail(error))
+      return Effect.raceFirst(this.run(turn), Deferred.await(stopped)).pipe(
+        Effect.catchCause((cause) => this.broken(cause)),
+        Effect.flatMap((next) => {
+          this.interrupt = null
+          rest = next
+          return next
+        })
+      )
+    })
+  }
+
+  private readonly run = Effect.fnUntraced({ self: this }, function* (this: Turns, turn: Answering) {
+    const { dialect, maxTurns, settlement, strict } = this.options
+    const { end, ending, sight } = turn.endOnCalls()
+    const { progress, request } = this
+    this.answering = null
+    const calls = sight.summary.toolCalls
+    const mixed = calls.some((call) => call.runner === "client")
+    if (mixed) progress.framesOut += end.length
+    // The upstream has said all; its connection is not kept while tools run.
+    yield* Scope.close(this.turnScope, Exit.void)
+    const last = progress.index + 1 >= maxTurns
+    if (last && !mixed) {
+      yield* settlement.settleTurn(progress, sight, ending)
+      return yield* this.error(new OutOfTurns({ turns: maxTurns }))
+    }
+    const injected = calls.filter((call) => call.runner === "gateway")
+    const [results] = yield* Effect.all(
+      [this.runTools(progress, injected), settlement.settleTurn(progress, sight, ending)],
+      { concurrency: 2 }
+    )
+    if (mixed) {
+      this.answering = turn
+      return turn.finishWith(end)
+    }
+    this.writer!.next(end)
+    const output = turn.kept === null ? null : dialect.output(turn.kept)
+    const body = output === null ? null : dialect.edit.continueWith(request, output, results)
+    if (body === null) {
+      return yield* this.error(
+        new Malformed({ detail: "it is too large, or not formed, to go on from with its tool calls" })
+      )
+    }
+    const index = progress.index + 1
+    const startedAt = this.options.now()
+    this.progress = beginTurn(uuidV7(startedAt), index, startedAt)
+    return yield* this.next(index + 1 === maxTurns && !strict ? dialect.edit.forbidTools(body) : body)
+  })
+
+  /** The next turn, once the first has been shown: it can be answered in no other form. */
+  private next(body: Buffer): Effect.Effect<FramePull, UpstreamError> {
+    const { eventBytes, provider } = this.options
+    return this.open(body).pipe(
+      Effect.mapError(({ error }) => error),
+      Effect.flatMap((opened) => {
+        const { headers, status, transport } = opened
+        if (status >= 200 && status <= 299) {
+          if (transport === this.transport) return Effect.succeed(this.answer(opened, this.writer!).pull)
+          return this.error(
+            new Malformed({ detail: `it came as ${transport} behind a turn that came as ${this.transport}` })
+          )
+        }
+        return Effect.flatMap(errorAnswer(opened, eventBytes, provider), (answer) => {
+          const after = Number(answer.headers["retry-after"] ?? headers["retry-after"])
+          const retryAfter = Number.isFinite(after) ? after : null
+          return this.error(new Declined({ status, detail: answer.message ?? "", retryAfter }))
+        })
+      })
+    )
+  }
+
+  private error(reason: UpstreamError["reason"]): Effect.Effect<never, UpstreamError> {
+    return Effect.fail(new UpstreamError({ provider: this.options.provider, reason }))
+  }
+
+  /** Something went wrong between two turns, or with the beginning of one: recorded, and told in the client's dialect. */
+  private broken(cause: Cause.Cause<UpstreamError>): Effect.Effect<FramePull> {
+    if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause as Cause.Cause<never>)
+    const failure = Cause.findErrorOption(cause)
+    const known = failure._tag === "Some" ? failure.value : null
+    const out: Array<Frame> = []
+    this.writer!.fail(known === null ? internalError : clientError(known), this.transport, out)
+    const ending: Ending = {
+      status: "failed",
+      error:
+        known === null
+          ? recordError("internal", "a defect of the gateway; its log says more")
+          : recordError(known.reason.code, known.message),
+      complete: false
+    }
+    this.answering = null
+    if (!this.progress.settled) this.progress.framesOut += out.length
+    const log = known === null ? Effect.logError("an interception failed", cause) : Effect.void
+    return log.pipe(
+      Effect.andThen(Scope.close(this.upstreams, Exit.void)),
+      Effect.andThen(Effect.suspend(() => this.options.settlement.settle(this.progress, null, ending))),
+      Effect.as(out.length === 0 ? Effect.failCause(cause) : first(out))
+    )
+  }
+
+  /** Runs the injected calls of a turn at once, and records them however that ends. */
+  private runTools(turn: TurnProgress, calls: ReadonlyArray<SeenToolCall>): Effect.Effect<ReadonlyArray<ToolResult>> {
+    const { catalog, concurrency, now, settlement } = this.options
+    return Effect.suspend(() => {
+      const begun = now()
+      const ran: Array<RunToolCall> = calls.map((call) => ({
+        call,
+        serverUrl: this.byName.get(call.name)?.serverUrl ?? null,
+        error: recordError("client_gone", "nobody waited for it any longer"),
+        durationMs: 0
+      }))
+      const one = (call: SeenToolCall, place: number): Effect.Effect<ToolResult> => {
+        const startedAt = now()
+        const tool = this.byName.get(call.name)!
+        return Effect.map(catalog.call(tool, call.arguments), ({ content, error }) => {
+          ran[place] = {
+            ...ran[place]!,
+            error: error === null ? null : recordError("upstream_status", error),
+            durationMs: now() - startedAt
+          }
+          return { callId: call.callId, content, isError: error !== null }
+        })
+      }
+      const all = Effect.forEach(calls, one, { concurrency })
+      return Effect.onExit(all, (exit) => {
+        if (Exit.isFailure(exit)) {
+          const durationMs = now() - begun
+          for (const [place, call] of ran.entries()) if (call.durationMs === 0) ran[place] = { ...call, durationMs }
+        }
+        return settlement.ran(turn, ran)
+      })
+    })
+  }
+}
+
+/** What the turns of one interception share. */
+export interface TurnsOptions {
+  readonly scope: Scope.Scope
+  readonly settlement: Settlement
+  readonly upstream: Upstream["Service"]
+  /** The request but for its body. */
+  readonly request: Omit<TurnRequest, "body">
+  readonly dialect: Dialect
+  readonly asked: RequestView
+  readonly provider: string
+  readonly timers: IdleTimers["Service"]
+  readonly now: () => number
+  /** `limits.event_bytes`. */
+  readonly eventBytes: number
+  readonly catalog: ToolCatalog["Service"]
+  /** The tools that were added to the request. */
+  readonly tools: ReadonlyArray<InjectedTool>
+  readonly maxTurns: number
+  readonly concurrency: number
+  readonly strict: boolean
+}
+
+/** How an interception ends whose client has left. */
+export const clientGone: Ending = {
+  status: "cancelled",
+  error: recordError("client_gone", "the client left"),
+  complete: false
+}
+
+/** Whether a body is worth holding to be read: what is passed through may be sound or pictures. */
+const readable = (dialect: Dialect, opened: OpenedTurn): boolean =>
+  dialect.name !== null || opened.transport !== "json" || /json/i.test(String(opened.headers["content-type"] ?? ""))
