@@ -2,6 +2,7 @@ import { Effect, Schema, SchemaGetter } from "effect"
 import { storeOf } from "./Store.ts"
 import {
   address,
+  endpoint,
   headerName,
   host,
   oneOf,
@@ -64,6 +65,8 @@ const RecorderConfig = Schema.Struct({
   content: byDefault(oneOf(["all", "none"]), "all")
 })
 
+const serverNames = Schema.Array(text("expected the name of an MCP server"))
+
 const ProviderConfig = Schema.Struct({
   type: ProviderType,
   /** The address that a client's path is appended to. The simulated provider has none. */
@@ -83,27 +86,40 @@ const ProviderConfig = Schema.Struct({
   /** Whether HTTP clients may be served over pooled WebSockets. */
   websocket_pool: byDefault(trueOrFalse, false),
   /** Names of the models it serves, for the unified routes; `*` stands for any characters. */
-  models: names(text("expected the name of a model"))
+  models: names(text("expected the name of a model")),
+  /** The MCP servers whose tools calls to it are given; left out, those of all servers. An alias's own win. */
+  mcp: Schema.optionalKey(serverNames)
 })
 
 const ModelAlias = Schema.Struct({
   /** What the alias stands for. */
   to: text('expected "provider/model", such as "openai/gpt-4.1-mini"', (value) => /^[^/]+\/.+$/.test(value)),
-  /** The MCP servers whose tools its calls are given. */
-  mcp: names(text("expected the name of an MCP server"))
+  /** The MCP servers whose tools its calls are given; left out, those of its provider. */
+  mcp: Schema.optionalKey(serverNames)
+})
+
+const OAuthConfig = Schema.Struct({
+  client_id: text("expected the id that the authorization server knows this client by"),
+  client_secret: secret,
+  /** The scopes to ask for, with spaces between them; by default those that the server asks for. */
+  scope: Schema.optionalKey(text("expected scopes with spaces between them")),
+  /** The authorization server's issuer: no other one is then given the credentials, whatever the MCP server says. */
+  issuer: Schema.optionalKey(endpoint)
 })
 
 const McpServer = Schema.Struct({
   /** Where a server with the streamable HTTP transport is. */
-  url: Schema.optionalKey(address),
+  url: Schema.optionalKey(endpoint),
+  /** Headers of every request to `url`. */
   headers: byDefault(Schema.Record(Schema.String, secretText), {}),
   /** The program of a server that talks over its standard input and output, instead of `url`. */
   command: Schema.optionalKey(text("expected a program to run")),
   args: names(text("expected text", () => true)),
+  /** Variables for the program; of Sluice's own it has only what programs need to run (`PATH`, `HOME`, …). */
   env: byDefault(Schema.Record(Schema.String, secretText), {}),
-  /** Client credentials for the server, as the MCP client takes them. */
-  oauth: Schema.optionalKey(Schema.Record(Schema.String, Schema.Unknown)),
-  /** Patterns of the tool names to offer. */
+  /** Credentials for the OAuth 2.1 client credentials grant (RFC 6749 §4.4), which the client of `url` uses. */
+  oauth: Schema.optionalKey(OAuthConfig),
+  /** Patterns of the tools to offer, by the whole name that the server gives them. */
   allow: byDefault(Schema.Array(pattern), [".*"]),
   /** Patterns of the tool names to keep back; they win over `allow`. */
   deny: names(pattern)
@@ -252,7 +268,7 @@ const complete = (input: Raw): Raw => {
 
 /**
  * The whole configuration of Sluice, as one Schema: the keys, what they take, and their defaults. Its decoded type
- * keeps the names of the file; durations are `Duration`s, secrets `Redacted`, an alias always `{ to, mcp }`.
+ * keeps the names of the file; durations are `Duration`s, secrets `Redacted`, an alias always a map.
  *
  * What one value says about another (a missing `base_url`, an alias to a provider that is not there) is checked by
  * `make` and `load`, which are the way to get a config.
@@ -268,6 +284,9 @@ export interface SluiceConfig extends Schema.Schema.Type<typeof Sections> {}
 /** One provider of a config. */
 export type ProviderConfig = SluiceConfig["providers"][string]
 
+/** One MCP server of a config. */
+export type McpServerConfig = SluiceConfig["mcp"]["servers"][string]
+
 /** The keys that may stand at a path of a config, for the error about one that may not. */
 export const sectionKeys: { readonly [section: string]: ReadonlyArray<string> } = {
   "": Object.keys(Sections.fields),
@@ -277,6 +296,7 @@ export const sectionKeys: { readonly [section: string]: ReadonlyArray<string> } 
   "models.*": Object.keys(ModelAlias.fields),
   mcp: ["servers"],
   "mcp.servers.*": Object.keys(McpServer.fields),
+  "mcp.servers.*.oauth": Object.keys(OAuthConfig.fields),
   tools: Object.keys(ToolsConfig.fields),
   access: Object.keys(AccessConfig.fields),
   limits: Object.keys(LimitsConfig.fields),

@@ -2,6 +2,7 @@ import { Effect, Schema, SchemaIssue } from "effect"
 import { SluiceConfig, defaultProviders, isMap, sectionKeys } from "./Config.ts"
 import { ConfigError, type ConfigProblem, showValue } from "./ConfigError.ts"
 import { nearest } from "./Nearest.ts"
+import { headerNamePattern } from "./Values.ts"
 
 type Path = ReadonlyArray<PropertyKey>
 
@@ -130,17 +131,37 @@ const crossChecks = (input: unknown): ReadonlyArray<readonly [path: Path, expect
         `there is no provider ${provider}; there are ${Object.keys(providers).join(", ")}`
       ])
     }
-    const mcp = valueAt(model, ["mcp"])
-    for (const [index, server] of (Array.isArray(mcp) ? mcp : []).entries()) {
-      if (typeof server === "string" && !(isMap(servers) && Object.hasOwn(servers, server))) {
-        found.push([["models", alias, "mcp", index], "there is no MCP server of this name in mcp.servers"])
+  }
+
+  for (const [section, entries] of [
+    ["providers", providers] as const,
+    ["models", isMap(models) ? models : {}] as const
+  ]) {
+    for (const [name, entry] of Object.entries(entries)) {
+      const mcp = valueAt(entry, ["mcp"])
+      for (const [index, server] of (Array.isArray(mcp) ? mcp : []).entries()) {
+        if (typeof server === "string" && !(isMap(servers) && Object.hasOwn(servers, server))) {
+          found.push([[section, name, "mcp", index], "there is no MCP server of this name in mcp.servers"])
+        }
       }
     }
   }
 
+  const prefixes = new Map<string, string>()
   for (const [name, server] of Object.entries(isMap(servers) ? servers : {})) {
-    if (isMap(server) && (server["url"] === undefined) === (server["command"] === undefined)) {
-      found.push([["mcp", "servers", name], "expected either url or command, and not both"])
+    const path = ["mcp", "servers", name]
+    const prefix = name.replace(/[^a-zA-Z0-9_-]/g, "_")
+    const other = prefixes.get(prefix)
+    if (name === "") found.push([path, "expected a server name"])
+    if (other !== undefined) {
+      found.push([path, `its tools would be called bmcp_${prefix}_…, as those of ${other} are: rename one of them`])
+    } else prefixes.set(prefix, name)
+    if (!isMap(server)) continue
+    if ((server["url"] === undefined) === (server["command"] === undefined)) {
+      found.push([path, "expected either url or command, and not both"])
+    }
+    for (const header of isMap(server["headers"]) ? Object.keys(server["headers"]) : []) {
+      if (!headerNamePattern.test(header)) found.push([[...path, "headers", header], "expected the name of a header"])
     }
   }
   return found

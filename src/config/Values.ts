@@ -113,15 +113,23 @@ export const secretText = parsed<string | Redacted.Redacted<string>>()(
   }
 )
 
+const isAddress = (input: unknown): input is string => {
+  if (typeof input !== "string" || !/^https?:\/\/[^/]/i.test(input) || !URL.canParse(input)) return false
+  const url = new URL(input)
+  return url.username === "" && url.password === "" && !/[#\s]/.test(input)
+}
+
+const addressExpected = (example: string) =>
+  `expected an http or https address without user name and fragment, such as "${example}"`
+
 /** The address of a server, without the slashes at its end. A query (`?api-version=…`) goes along with every request. */
-export const address = parsed<string>()(
-  Schema.String,
-  'expected an http or https address without user name and fragment, such as "http://127.0.0.1:8000/v1"',
-  (input) => {
-    if (typeof input !== "string" || !/^https?:\/\/[^/]/i.test(input) || !URL.canParse(input)) return undefined
-    const url = new URL(input)
-    return url.username === "" && url.password === "" && !/[#\s]/.test(input) ? input.replace(/\/+$/, "") : undefined
-  }
+export const address = parsed<string>()(Schema.String, addressExpected("http://127.0.0.1:8000/v1"), (input) =>
+  isAddress(input) ? input.replace(/\/+$/, "") : undefined
+)
+
+/** The address of the one thing that stands there, as it is written. */
+export const endpoint = parsed<string>()(Schema.String, addressExpected("http://127.0.0.1:3001/mcp"), (input) =>
+  isAddress(input) ? input : undefined
 )
 
 /** A browser's origin in the form browsers send it. */
@@ -147,7 +155,10 @@ export const pattern = text('expected a regular expression, such as "search_.*"'
   }
 })
 
+/** What the name of a header is made of (RFC 9110 §5.6.2). */
+export const headerNamePattern = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+
 /** The name of a header, in lower case. */
 export const headerName = parsed<string>()(Schema.String, 'expected the name of a header, such as "x-team"', (input) =>
-  typeof input === "string" && /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(input) ? input.toLowerCase() : undefined
+  typeof input === "string" && headerNamePattern.test(input) ? input.toLowerCase() : undefined
 )

@@ -8,8 +8,6 @@ const neverForwarded =
 
 /** Settings that parse, because later versions know them, and do nothing in this one. */
 const notBuilt: ReadonlyArray<readonly [path: ReadonlyArray<string>, what: string]> = [
-  [["tools"], "injected tools"],
-  [["mcp", "servers"], "MCP servers"],
   [["websocket"], "WebSocket connections"]
 ]
 
@@ -77,8 +75,15 @@ export const warningsOf = (config: SluiceConfig, input: unknown): ReadonlyArray<
       }
     }
   }
-  for (const [alias, { mcp }] of Object.entries(config.models)) {
-    if (mcp.length > 0) warnings.push(`models.${alias}.mcp does nothing yet: MCP servers are not built yet`)
+  for (const [name, server] of Object.entries(config.mcp.servers)) {
+    const path = `mcp.servers.${name}`
+    const idle =
+      server.command === undefined
+        ? [server.args.length > 0 && "args", Object.keys(server.env).length > 0 && "env"]
+        : [Object.keys(server.headers).length > 0 && "headers", server.oauth !== undefined && "oauth"]
+    for (const key of idle.filter((key) => key !== false)) {
+      warnings.push(`${path}.${key} does nothing: it goes with ${server.command === undefined ? "command" : "url"}`)
+    }
   }
   if (!isLoopback(config.server.host) && config.server.admin_token === undefined) {
     warnings.push("without server.admin_token /api answers 403, because the listener is not on loopback")

@@ -264,6 +264,52 @@ mcp: { servers: { s: { url: "http://x", headers: { authorization: [canary7] }, e
     })
   )
 
+  it.effect("says what is wrong with MCP servers", () =>
+    Effect.gen(function* () {
+      const yaml = `providers: { a: { type: openai, mcp: [none] } }
+models: { fast: { to: a/b, mcp: [none, "a.b"] } }
+mcp:
+  servers:
+    address: { url: "localhost:3001/mcp" }
+    file: { url: "file:///mcp" }
+    neither: { allow: [a] }
+    both: { url: "http://h/mcp", command: run }
+    patterns: { command: run, allow: ["["], deny: ["(?<"] }
+    a.b: { command: run, headers: { "bad name": x } }
+    a b: { command: run }
+tools: { max_turns: 0, call_timeout: never, client_usage: some }
+`
+      assert.deepStrictEqual(yield* problemsOf(loadYaml(yaml)), [
+        '1 providers.a.mcp.0 "none" there is no MCP server of this name in mcp.servers',
+        '2 models.fast.mcp.0 "none" there is no MCP server of this name in mcp.servers',
+        '5 mcp.servers.address.url "localhost:3001/mcp" expected an http or https address without user name and fragment, such as "http://127.0.0.1:3001/mcp"',
+        '6 mcp.servers.file.url "file:///mcp" expected an http or https address without user name and fragment, such as "http://127.0.0.1:3001/mcp"',
+        "7 mcp.servers.neither a map expected either url or command, and not both",
+        "8 mcp.servers.both a map expected either url or command, and not both",
+        '9 mcp.servers.patterns.allow.0 "[" expected a regular expression, such as "search_.*"',
+        '9 mcp.servers.patterns.deny.0 "(?<" expected a regular expression, such as "search_.*"',
+        "10 mcp.servers.a.b.headers.bad name *** expected the name of a header",
+        "11 mcp.servers.a b a map its tools would be called bmcp_a_b_…, as those of a.b are: rename one of them",
+        "12 tools.max_turns 0 expected a whole number of at least 1",
+        '12 tools.call_timeout "never" expected a duration such as "5 seconds" or "2 minutes", at least 1ms and at most 24 days',
+        '12 tools.client_usage "some" expected one of auto, sum, context'
+      ])
+      assert.deepStrictEqual(
+        yield* problemsOf(
+          loadYaml('mcp: { servers: { s: { url: "http://h", oauth: { client_id: a, clientsecret: b } } } }')
+        ),
+        [
+          "1 mcp.servers.s.oauth.clientsecret null unknown key; did you mean client_secret?",
+          "1 mcp.servers.s.oauth.client_secret null missing, and there is no default for it"
+        ]
+      )
+      assert.deepStrictEqual(
+        yield* problemsOf(loadYaml("mcp:\n  servers:\n    a: { command: x }\n    a: { command: y }\n")),
+        ["4  null not valid YAML: Map keys must be unique"]
+      )
+    })
+  )
+
   it.effect("is not quoted when it is not YAML", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(
@@ -308,7 +354,7 @@ describe("a file that is right", () => {
         websocket_pool: false,
         models: []
       })
-      assert.deepStrictEqual(config.models["fast"], { to: "local/small", mcp: [] })
+      assert.deepStrictEqual(config.models["fast"], { to: "local/small" })
       assert.isUndefined(config.models["constructor"])
       assert.isUndefined(config.providers["toString"])
     })
@@ -322,7 +368,10 @@ providers:
   a: { type: openai, credentials: client-first, forward_headers: [Cookie, x-team], websocket_pool: true }
   sim: { type: simulated, api_key: x }
 models: { agent: { to: a/b, mcp: [m] } }
-mcp: { servers: { m: { url: "http://127.0.0.1:1/mcp" } } }
+mcp:
+  servers:
+    m: { url: "http://127.0.0.1:1/mcp", args: [a], env: { A: b } }
+    n: { command: run, headers: { a: b }, oauth: { client_id: a, client_secret: b } }
 `)
       const about = (text: string) =>
         assert.isTrue(
@@ -333,10 +382,36 @@ mcp: { servers: { m: { url: "http://127.0.0.1:1/mcp" } } }
       about("providers.a.forward_headers: cookie never goes on")
       about("providers.a.websocket_pool does nothing yet")
       about("providers.sim.api_key does nothing")
-      about("mcp.servers does nothing yet")
-      about("models.agent.mcp does nothing yet")
+      about("mcp.servers.m.args does nothing: it goes with command")
+      about("mcp.servers.m.env does nothing: it goes with command")
+      about("mcp.servers.n.headers does nothing: it goes with url")
+      about("mcp.servers.n.oauth does nothing: it goes with url")
       about("without server.admin_token /api answers 403")
-      assert.strictEqual(warnings.length, 7)
+      assert.strictEqual(warnings.length, 9)
+    })
+  )
+})
+
+describe("MCP servers", () => {
+  it.effect("apply to an alias or a provider by name: left out all do, with an empty list none", () =>
+    Effect.gen(function* () {
+      const { config, warnings } = yield* loadYaml(`providers: { a: { type: openai, mcp: [] }, b: { type: openai } }
+models: { x: a/b, y: { to: a/b, mcp: [s] } }
+mcp: { servers: { s: { url: "http://127.0.0.1:1/mcp/?k=v" }, t: { command: run, args: ["--x", ""], env: { A: "" } } } }
+`)
+      assert.deepStrictEqual(
+        [
+          config.providers["a"]?.mcp,
+          config.providers["b"]?.mcp,
+          config.models["x"]?.mcp,
+          config.models["y"]?.mcp,
+          config.mcp.servers["s"]?.url,
+          config.mcp.servers["s"]?.allow,
+          config.mcp.servers["t"]?.args
+        ],
+        [[], undefined, undefined, ["s"], "http://127.0.0.1:1/mcp/?k=v", [".*"], ["--x", ""]]
+      )
+      assert.deepStrictEqual(warnings, [])
     })
   )
 })
