@@ -1,5 +1,5 @@
 import { replace } from "../../wire/JsonSpan.ts"
-import { type AnsweredToolCall, type BadRequest, noTools, type RequestView } from "../Dialect.ts"
+import type { AnsweredToolCall, BadRequest, RequestView } from "../Dialect.ts"
 import { isObject, type JsonObject } from "../Json.ts"
 import { bad, readBody } from "../RequestBody.ts"
 
@@ -27,12 +27,25 @@ const viewOf = (raw: Buffer, body: JsonObject): RequestView | BadRequest => {
     choices: 1,
     background: false,
     answered: answeredCall(body.messages),
-    tools: noTools,
+    tools: toolsOf(body),
     session: {
       userId: isObject(metadata) && typeof metadata.user_id === "string" ? metadata.user_id : null,
       cacheKey: null
     }
   }
+}
+
+/**
+ * The names of all tools, those that the provider runs too. In a message thread (beta) the upstream holds the
+ * conversation, and what goes on from a message is written otherwise than here.
+ */
+const toolsOf = ({ tools, tool_choice: choice, thread }: JsonObject): RequestView["tools"] => {
+  const names: Array<string> = []
+  for (const tool of Array.isArray(tools) ? tools : [])
+    if (isObject(tool) && typeof tool.name === "string") names.push(tool.name)
+  const addable = tools === undefined || tools === null || Array.isArray(tools)
+  const forbidden = isObject(choice) && choice.type === "none"
+  return { names, open: addable && !forbidden && (thread === undefined || thread === null) }
 }
 
 /** The text of the last message that is no instruction, if a person wrote it. */
