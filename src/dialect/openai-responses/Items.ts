@@ -1,4 +1,4 @@
-import type { SeenThought, SeenToolCall } from "../Dialect.ts"
+import type { SeenThought, SeenToolCall, ToolRunner } from "../Dialect.ts"
 import { isObject, type JsonObject, jsonText } from "../Json.ts"
 
 /** What the output of a model is made of: messages, reasoning and calls, as items of a list. */
@@ -9,22 +9,58 @@ export interface SeenItem {
   readonly thoughts: ReadonlyArray<SeenThought>
 }
 
-/** Reads an item of a response's output: https://platform.openai.com/docs/api-reference/responses/object */
-export const readItem = (item: unknown): SeenItem =>
-  isObject(item) ? { call: toolCallOf(item), thoughts: thoughtsOf(item) } : { call: null, thoughts: [] }
+/**
+ * Reads an item of a response's output: https://platform.openai.com/docs/api-reference/responses/object
+ *
+ * @param injected the names of the tools that Sluice added, if any
+ */
+export const readItem = (item: unknown, injected?: ReadonlySet<string>): SeenItem =>
+  isObject(item) ? { call: toolCallOf(item, injected), thoughts: thoughtsOf(item) } : { call: null, thoughts: [] }
+
+/**
+ * Whether an item is a call of one of `injected`, the tools that Sluice added; `null` where it is one of a tool whose
+ * name has not come yet. A tool in a namespace is another one, whatever its name.
+ */
+export const isInjectedCall = (item: unknown, injected: ReadonlySet<string>): boolean | null => {
+  if (!isObject(item) || item.type !== "function_call") return false
+  if (typeof item.namespace === "string" && item.namespace !== "") return false
+  if (typeof item.name !== "string" || item.name === "") return null
+  return injected.has(item.name)
+}
 
 /**
  * The call that an item is, if it is one. Tools that the provider hosts, or has a protocol of its own for, are called by
  * the type of their items.
  */
-export const toolCallOf = (item: JsonObject): SeenToolCall | null => {
+export const toolCallOf = (item: JsonObject, injected?: ReadonlySet<string>): SeenToolCall | null => {
   const { type } = item
-  if (type === "function_call")
-    return { ...named(item), arguments: textOf(item.arguments), json: true, runner: "client" }
+  if (type === "function_call") {
+    const runner = injected !== undefined && isInjectedCall(item, injected) === true ? "gateway" : "client"
+    return { ...named(item), arguments: textOf(item.arguments), json: true, runner }
+  }
   if (type === "custom_tool_call")
     return { ...named(item), arguments: textOf(item.input), json: false, runner: "client" }
   if (typeof type !== "string" || !type.endsWith("_call")) return null
-  return { callId: idOf(item), name: type, arguments: jsonText(actionOf(item)) ?? "", json: true, runner: "provider" }
+  const given = jsonText(actionOf(item)) ?? ""
+  return { callId: idOf(item), name: type, arguments: given, json: true, runner: runnerOf(item) }
+}
+
+/** Calls that the provider runs itself, wherever they say so. */
+const hosted = new Set([
+  "web_search_call",
+  "file_search_call",
+  "code_interpreter_call",
+  "image_generation_call",
+  "mcp_call"
+])
+
+/**
+ * Who runs a tool that has a protocol of its own. What is answered is answered by its `call_id`; shells and searches for
+ * tools can be the provider's or the client's, and say which.
+ */
+const runnerOf = ({ call_id, environment, execution, type }: JsonObject): ToolRunner => {
+  if (hosted.has(type as string) || typeof call_id !== "string" || execution === "server") return "provider"
+  return isObject(environment) && environment.type === "container_reference" ? "provider" : "client"
 }
 
 const named = (item: JsonObject) => ({ callId: idOf(item), name: typeof item.name === "string" ? item.name : "" })

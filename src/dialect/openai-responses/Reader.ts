@@ -4,13 +4,14 @@ import { isObject, type JsonObject, jsonText } from "../Json.ts"
 import { fromResponses, latest } from "../Usage.ts"
 import { isAboutResponse, isDone, nameOf, terminals } from "./Events.ts"
 import { readItem, type SeenItem } from "./Items.ts"
+import { Withholding } from "./Withholding.ts"
 
 /**
  * Reads one turn of Responses: the events of a stream, or one whole response.
  *
  * Of a stream three kinds of events are looked into: the first about the response (its id), every finished output item
  * (so that a stream that is cut leaves behind what was whole), and the last, which holds everything once more. All
- * others are told by their names and go on unread.
+ * others are told by their names and go on unread. Where tools were injected, `Withholding` looks into a few more.
  */
 export class ResponsesReader implements TurnReader {
   malformed: string | null = null
@@ -24,7 +25,14 @@ export class ResponsesReader implements TurnReader {
   /** Finished items by their place in the output. */
   private items = new Map<number, SeenItem>()
 
-  constructor(_options: { readonly injected?: ReadonlySet<string> } = {}) {}
+  private readonly injected: ReadonlySet<string> | undefined
+  private readonly withholding: Withholding | null
+
+  constructor(options: { readonly injected?: ReadonlySet<string> } = {}) {
+    const { injected } = options
+    this.injected = injected
+    this.withholding = injected === undefined || injected.size === 0 ? null : new Withholding(injected)
+  }
 
   push(frame: Frame, out: Array<Frame>): void {
     if (this.malformed !== null) return
@@ -32,25 +40,40 @@ export class ResponsesReader implements TurnReader {
       this.pushRest(frame, out)
       return
     }
+    let name = ""
     if (frame.kind === "body") this.readBody(frame)
-    else if (frame.kind === "event" || frame.kind === "message") this.readEvent(frame)
-    else if (frame.terminal) this.endUnread(frame)
-    if (this.malformed === null) out.push(frame)
+    else if (frame.kind === "event" || frame.kind === "message") {
+      name = nameOf(frame)
+      this.readEvent(frame, name)
+    } else if (frame.terminal) this.endUnread(frame)
+    if (this.malformed === null) this.pass(frame, name, out)
   }
 
-  end(): void {}
+  end(cut: boolean, out: Array<Frame>): void {
+    this.withholding?.end(cut || this.outcome === null, this.outcome === "completed", out)
+  }
 
-  readonly holding = false
+  get holding(): boolean {
+    return this.withholding?.holding === true
+  }
 
-  release(_out: Array<Frame>): void {}
+  release(out: Array<Frame>): void {
+    this.withholding?.release(out)
+  }
+
+  private pass(frame: Frame, name: string, out: Array<Frame>): void {
+    if (this.withholding === null) out.push(frame)
+    else this.withholding.push(frame, name, this.outcome === "completed", out)
+  }
 
   /**
    * The upstream ended inside an event, which may be whole but for its blank line. It goes on if the turn is at its end
    * with it; else the turn was cut, and behind half an event no client could read the error event.
    */
   private pushRest(frame: Frame, out: Array<Frame>): void {
-    if (frame.kind === "event" && isObject(frame.json)) this.readEvent(frame)
-    if (this.outcome !== null) out.push(frame)
+    const name = nameOf(frame)
+    if (frame.kind === "event" && isObject(frame.json)) this.readEvent(frame, name)
+    if (this.outcome !== null) this.pass(frame, name, out)
   }
 
   /** The end of an event that is too large to read; of a body that is, only its end is known. */
@@ -61,8 +84,7 @@ export class ResponsesReader implements TurnReader {
     this.outcome ??= outcome
   }
 
-  private readEvent(frame: Frame): void {
-    const name = nameOf(frame)
+  private readEvent(frame: Frame, name: string): void {
     const terminal = terminals.get(name)
     const wanted =
       terminal !== undefined ||
@@ -78,7 +100,7 @@ export class ResponsesReader implements TurnReader {
     }
     if (name === "response.output_item.done") {
       const at = typeof data.output_index === "number" ? data.output_index : this.items.size
-      this.items.set(at, readItem(data.item))
+      this.items.set(at, readItem(data.item, this.injected))
     } else if (name === "error") {
       this.fail(isObject(data.error) ? data.error : data)
       // In a stream `response.failed`, or the end, still follows; over WebSocket nothing does.
@@ -113,7 +135,7 @@ export class ResponsesReader implements TurnReader {
     this.finishReason = textOr(reason) ?? textOr(status) ?? outcome
     // A response that failed, or comes from a server that stores nothing, may not repeat its items.
     if (Array.isArray(output) && output.length >= this.items.size) {
-      this.items = new Map(output.map((item, index) => [index, readItem(item)]))
+      this.items = new Map(output.map((item, index) => [index, readItem(item, this.injected)]))
     }
     if (outcome === "failed") this.fail(response.error)
     else this.outcome ??= outcome

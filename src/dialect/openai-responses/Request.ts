@@ -1,5 +1,5 @@
 import { replace } from "../../wire/JsonSpan.ts"
-import { type AnsweredToolCall, type BadRequest, noTools, type RequestView } from "../Dialect.ts"
+import type { AnsweredToolCall, BadRequest, RequestView } from "../Dialect.ts"
 import { isObject, type JsonObject } from "../Json.ts"
 import { bad, readBody } from "../RequestBody.ts"
 import { toolCallOf } from "./Items.ts"
@@ -39,9 +39,21 @@ const viewOf = (raw: Buffer, body: JsonObject): RequestView | BadRequest => {
     choices: 1,
     background: body.background === true,
     answered: Array.isArray(input) ? answeredCall(input) : null,
-    tools: noTools,
+    tools: toolsOf(body),
     session: { userId: null, cacheKey: typeof body.prompt_cache_key === "string" ? body.prompt_cache_key : null }
   }
+}
+
+/** Tools in a namespace are called with it, so that their names are nobody else's. */
+const toolsOf = ({ background, generate, tool_choice, tools }: JsonObject): RequestView["tools"] => {
+  const names: Array<string> = []
+  for (const tool of Array.isArray(tools) ? tools : []) {
+    if (!isObject(tool) || (tool.type !== "function" && tool.type !== "custom")) continue
+    if (typeof tool.name === "string") names.push(tool.name)
+  }
+  // A warm-up and a response that is made later end before any call could be run.
+  const ends = background === true || generate === false
+  return { names, open: !ends && tool_choice !== "none" && (isMissing(tools) || Array.isArray(tools)) }
 }
 
 /** The text of the last item, if a person wrote it. */

@@ -1,14 +1,124 @@
 import type { Frame } from "../../wire/Frame.ts"
-import type { ToolDefinition, ToolResult } from "../InjectedTools.ts"
+import { elements, type JsonPath, locate, set } from "../../wire/JsonSpan.ts"
+import { contentOf, describePart, type ToolContent, type ToolDefinition, type ToolResult } from "../InjectedTools.ts"
+import { isObject, type JsonObject } from "../Json.ts"
+import { nameOf, terminals } from "./Events.ts"
 
-export const injectTools = (body: Buffer, _tools: ReadonlyArray<ToolDefinition>): Buffer => body
+/** The request with more functions behind the client's tools, so that what comes before them stays in prompt caches. */
+export const injectTools = (body: Buffer, tools: ReadonlyArray<ToolDefinition>): Buffer =>
+  appended(body, "tools", tools.map(toolText)) ?? body
 
-export const forbidTools = (body: Buffer): Buffer => body
+const toolText = ({ description, inputSchema, name }: ToolDefinition): string => {
+  const about = description === null ? "" : `,"description":${JSON.stringify(description)}`
+  return `{"type":"function","name":${JSON.stringify(name)}${about},"parameters":${inputSchema},"strict":false}`
+}
 
+/** The request with tool use switched off. */
+export const forbidTools = (body: Buffer): Buffer => set(body, ["tool_choice"], '"none"') ?? body
+
+/**
+ * The request that goes on behind a response, whose items stand in the new input with the results behind them. Where the
+ * response belongs to a conversation, the upstream has added all but the results to it:
+ * https://platform.openai.com/docs/guides/conversation-state
+ */
 export const continueWith = (
-  _body: Buffer,
-  _output: ReadonlyArray<string>,
-  _results: ReadonlyArray<ToolResult>
-): Buffer | null => null
+  body: Buffer,
+  output: ReadonlyArray<string>,
+  results: ReadonlyArray<ToolResult>
+): Buffer | null => {
+  const answers = results.map(resultText)
+  if (!isNullish(body, "conversation")) return set(body, ["input"], `[${answers.join(",")}]`)
+  const more = [...(isStored(body) ? output : output.filter(isSelfContained)), ...answers]
+  const input = locate(body, ["input"])
+  if (input === null || body[input.start] !== 0x22) return appended(body, "input", more)
+  const said = body.toString("utf8", input.start, input.end)
+  return set(body, ["input"], `[${[`{"role":"user","content":${said}}`, ...more].join(",")}]`)
+}
 
-export const output = (_frames: ReadonlyArray<Frame>): ReadonlyArray<string> | null => null
+/** The body with `items` behind those of the array `key`, which may be missing or null; `null` where it is no array. */
+const appended = (body: Buffer, key: string, items: ReadonlyArray<string>): Buffer | null => {
+  if (items.length === 0) return body
+  if (isNullish(body, key)) return set(body, [key], `[${items.join(",")}]`)
+  const span = locate(body, [key])
+  const before = span === null ? null : elements(body, span)
+  if (span === null || before === null) return null
+  const last = before.at(-1)
+  const raw = `${last === undefined ? "" : ","}${items.join(",")}`
+  const at = last === undefined ? span.start + 1 : last.end
+  return Buffer.concat([body.subarray(0, at), Buffer.from(raw), body.subarray(at)])
+}
+
+const textAt = (body: Buffer, key: string): string | null => {
+  const span = locate(body, [key])
+  return span === null ? null : body.toString("latin1", span.start, span.end)
+}
+
+const isNullish = (body: Buffer, key: string): boolean => (textAt(body, key) ?? "null") === "null"
+
+/** Whether the upstream keeps the response, as it does unless it is told not to. */
+const isStored = (body: Buffer): boolean => textAt(body, "store") !== "false"
+
+/** Whether an upstream that has kept nothing can read an item: reasoning only where it is there, if encrypted. */
+const isSelfContained = (text: string): boolean => {
+  const item = Buffer.from(text)
+  return textAt(item, "type") !== '"reasoning"' || !isNullish(item, "encrypted_content")
+}
+
+/** https://platform.openai.com/docs/api-reference/responses/create#responses-create-input-input-item-list */
+const resultText = (result: ToolResult): string => {
+  const parts = contentOf(result).map(partOf)
+  const [first] = parts
+  const output = parts.length === 0 ? "" : parts.length === 1 && first?.type === "input_text" ? first.text : parts
+  return JSON.stringify({ type: "function_call_output", call_id: result.callId, output })
+}
+
+/** The images that models read: https://platform.openai.com/docs/guides/images-vision#image-input-requirements */
+const shownImages = new Set(["image/png", "image/jpeg", "image/webp", "image/gif"])
+
+const partOf = (part: ToolContent) => {
+  if (part.type === "text") return { type: "input_text", text: part.text } as const
+  const url = `data:${part.mimeType};base64,${part.data}`
+  if (part.type === "file") return { type: "input_file", filename: part.name, file_data: url } as const
+  if (part.type === "image" && shownImages.has(part.mimeType)) return { type: "input_image", image_url: url } as const
+  return { type: "input_text", text: describePart(part) } as const
+}
+
+/** A turn's output as the items it is made of; `null` where it has no end that can be read. */
+export const output = (frames: ReadonlyArray<Frame>): ReadonlyArray<string> | null => {
+  const end = frames.findLast((frame) => frame.kind === "body" || terminals.has(nameOf(frame)))
+  if (end === undefined || !isObject(end.json)) return null
+  return outputItems(end, frames).filter((item) => item !== "null")
+}
+
+/**
+ * The items of a response as they stand in its last frame or, where that has fewer (servers that store nothing may leave
+ * them out), in the events that finish them, by their place.
+ */
+export const outputItems = (end: Frame, frames: ReadonlyArray<Frame>): ReadonlyArray<string> => {
+  const repeated = itemsAt(end.dataBytes, end.kind === "body" ? ["output"] : ["response", "output"])
+  const finished = finishedItems(frames)
+  return finished.length > repeated.filter((item) => item !== "null").length ? finished : repeated
+}
+
+const itemsAt = (data: Buffer, path: JsonPath): ReadonlyArray<string> => {
+  const span = locate(data, path)
+  const spans = span === null ? null : elements(data, span)
+  return spans === null ? [] : spans.map(({ end, start }) => data.toString("utf8", start, end))
+}
+
+const finishedItems = (frames: ReadonlyArray<Frame>): ReadonlyArray<string> => {
+  const byIndex = new Map<number, string>()
+  for (const frame of frames) {
+    if (frame.kind === "body" || nameOf(frame) !== "response.output_item.done" || !isObject(frame.json)) continue
+    const data = frame.dataBytes
+    const span = locate(data, ["item"])
+    if (span === null) continue
+    const at = outputIndex(frame.json) ?? byIndex.size
+    byIndex.set(at, data.toString("utf8", span.start, span.end))
+  }
+  return [...byIndex].sort((a, b) => a[0] - b[0]).map(([, item]) => item)
+}
+
+/** Which item of the output an event is about. */
+export const outputIndex = ({ output_index }: JsonObject): number | null =>
+  typeof output_index === "number" ? output_index : null

@@ -1,8 +1,10 @@
 import { comment, type Frame, sse, whole } from "../../wire/Frame.ts"
-import { type JsonPath, locate, replace } from "../../wire/JsonSpan.ts"
+import { type Edit, type JsonPath, locate } from "../../wire/JsonSpan.ts"
 import type { AnswerWriter, Dialect, TransportName } from "../Dialect.ts"
 import { type GatewayError, openAiErrorType } from "../GatewayError.ts"
+import { EarlierTurns } from "./EarlierTurns.ts"
 import { isAboutResponse, nameOf, terminals } from "./Events.ts"
+import { edited, placeOf, type Replacement, renumber, replaced } from "./FrameEdit.ts"
 
 /** Writes Responses to the client. */
 export class ResponsesWriter implements AnswerWriter {
@@ -16,23 +18,34 @@ export class ResponsesWriter implements AnswerWriter {
   /** The highest number known to have been shown. */
   private sequence = -1
 
-  constructor(options: Pick<Parameters<Dialect["answer"]>[0], "model" | "headers">) {
+  /** What turns before this one have shown; `null` where there can be but one. */
+  private readonly earlier: EarlierTurns | null
+  /** The events of the present turn that finished an item. */
+  private finished: Array<Frame> = []
+
+  constructor(options: Pick<Parameters<Dialect["answer"]>[0], "model" | "headers" | "injected" | "usage">) {
     this.model = options.model === null ? null : JSON.stringify(options.model)
     this.isSdk = options.headers?.["x-stainless-lang"] !== undefined
+    this.earlier = options.injected === true ? new EarlierTurns(options.usage ?? "sum") : null
   }
 
-  push(frame: Frame, _turn: number, out: Array<Frame>): void {
+  push(frame: Frame, turn: number, out: Array<Frame>): void {
     if (frame.kind === "comment" || frame.kind === "part") {
       out.push(frame)
       return
     }
     if (frame.kind === "body") {
-      out.push(this.renamed(frame, bodyModel))
+      const shown = turn === 0 ? frame : this.joined(frame)
+      out.push(this.renamed(shown, bodyModel))
       return
     }
     const name = nameOf(frame)
+    if (turn > 0) {
+      this.pushLater(frame, name, out)
+      return
+    }
     const shown = this.model !== null && isAboutResponse(name) ? this.renamed(frame, eventModel) : frame
-    if (terminals.has(name) || (name === "error" && frame.kind === "message")) {
+    if (endsAnswer(frame, name)) {
       // It waits for its records, and keep-alives go before it: its number is not the last that was shown.
       out.push(shown.asTerminal())
       return
@@ -40,11 +53,58 @@ export class ResponsesWriter implements AnswerWriter {
     if (name.startsWith("response.")) {
       this.last = frame
       this.begun = true
+      if (this.earlier !== null && name === itemDone) this.finished.push(frame)
     }
     out.push(shown)
   }
 
-  next(_end: ReadonlyArray<Frame>): void {}
+  next(end: ReadonlyArray<Frame>): void {
+    this.earlier?.add(end, this.finished)
+    this.finished = []
+  }
+
+  /** An event of a turn behind the first: the answer has begun, and this goes on where the turn before stopped. */
+  private pushLater(frame: Frame, name: string, out: Array<Frame>): void {
+    if (beginnings.has(name)) return
+    const ends = endsAnswer(frame, name)
+    if (ends && name !== "error") {
+      out.push(this.renamed(this.joined(frame), eventModel).asTerminal())
+      return
+    }
+    if (name === itemDone) this.finished.push(frame)
+    const { outputIndex, responseId, sequence } = placeOf(frame)
+    const replacements: Array<Replacement> = []
+    if (outputIndex !== null && this.earlier !== null)
+      renumber(replacements, outputIndex, outputIndex.value + this.earlier.places)
+    if (sequence !== null) renumber(replacements, sequence, this.takeSequence(name, ends))
+    const id = this.earlier?.id ?? null
+    if (responseId !== null && id !== null) replacements.push({ span: responseId, raw: id })
+    const shown = replaced(frame, replacements)
+    const whole = isAboutResponse(name) ? this.renamed(edited(shown, this.idEdits(shown)), eventModel) : shown
+    out.push(ends ? whole.asTerminal() : whole)
+  }
+
+  /** The number of an event that goes on now. What ends the answer waits, and what fills silence repeats a number. */
+  private takeSequence(name: string, ends: boolean): number {
+    if (name === "keepalive") return Math.max(0, this.lastSequence())
+    const number = this.lastSequence() + 1
+    if (!ends) this.sequence = number
+    return number
+  }
+
+  /** Gives an event in the midst of a later turn that holds its response the id of the first. */
+  private idEdits(frame: Frame): ReadonlyArray<Edit> {
+    const id = this.earlier?.id ?? null
+    return id === null || locate(frame.dataBytes, idPath) === null ? [] : [{ op: "replace", path: idPath, raw: id }]
+  }
+
+  /** The last frame of a later turn as that of the whole answer. */
+  private joined(last: Frame): Frame {
+    const edits: Array<Edit> = [...(this.earlier?.editsOf(last, this.finished) ?? [])]
+    if (last.kind !== "body" && sequenceOf(last) !== null)
+      edits.push({ op: "replace", path: ["sequence_number"], raw: String(this.lastSequence() + 1) })
+    return edited(last, edits)
+  }
 
   finish(): void {}
 
@@ -76,20 +136,23 @@ export class ResponsesWriter implements AnswerWriter {
   }
 
   private renamed(frame: Frame, path: JsonPath): Frame {
-    if (this.model === null) return frame
-    if (frame.lines > 1) {
-      const span = locate(frame.dataBytes, path)
-      return span === null ? frame : frame.spliceData(span.start, span.end, Buffer.from(this.model))
-    }
-    const changed = replace(frame.dataBytes, path, this.model)
-    return changed === null ? frame : frame.withData(changed)
+    return this.model === null ? frame : edited(frame, [{ op: "replace", path, raw: this.model }])
   }
 }
+
+const itemDone = "response.output_item.done"
+
+/** The events that begin an answer, of which it has but one each. */
+const beginnings = new Set(["response.created", "response.queued", "response.in_progress"])
+
+const endsAnswer = (frame: Frame, name: string): boolean =>
+  terminals.has(name) || (name === "error" && frame.kind === "message")
 
 const firstSilence = comment("keep-alive")
 
 const bodyModel: JsonPath = ["model"]
 const eventModel: JsonPath = ["response", "model"]
+const idPath: JsonPath = ["response", "id"]
 
 const sequenceOf = (frame: Frame): number | null => {
   const data = frame.dataBytes

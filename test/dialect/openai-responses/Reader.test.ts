@@ -59,8 +59,8 @@ describe("a stream of Responses", () => {
   it("leaves behind what was whole where it is cut, in the order of the output", () => {
     const summary = read(created, done({ ...call, call_id: "call_2" }, 1), done(call, 0)).summary()
     expect(summary.toolCalls).toEqual([
-      { callId: "call_1", name: "f", arguments: "{}", json: true },
-      { callId: "call_2", name: "f", arguments: "{}", json: true }
+      { callId: "call_1", name: "f", arguments: "{}", json: true, runner: "client" },
+      { callId: "call_2", name: "f", arguments: "{}", json: true, runner: "client" }
     ])
     expect(summary.outcome).toBeNull()
   })
@@ -68,7 +68,7 @@ describe("a stream of Responses", () => {
   it("takes what the response at its end repeats, and never both", () => {
     const changed = { ...call, arguments: '{"x":1}' }
     expect(read(created, done(call), end({ output: [changed] })).summary().toolCalls).toEqual([
-      { callId: "call_1", name: "f", arguments: '{"x":1}', json: true }
+      { callId: "call_1", name: "f", arguments: '{"x":1}', json: true, runner: "client" }
     ])
     expect(read(created, done(call), end({ output: [] })).summary().toolCalls).toHaveLength(1)
     expect(
@@ -112,10 +112,45 @@ describe("a stream of Responses", () => {
       { type: "function_call_output", call_id: "call_1", output: "x" }
     ]
     expect(read(end({ output })).summary().toolCalls).toEqual([
-      { callId: "ci_1", name: "code_interpreter_call", arguments: '{"code":"1+1","container_id":"c"}', json: true },
-      { callId: "fs_1", name: "file_search_call", arguments: '{"queries":["a"]}', json: true },
-      { callId: "call_9", name: "computer_call", arguments: '{"action":{"type":"click","x":1}}', json: true }
+      {
+        callId: "ci_1",
+        name: "code_interpreter_call",
+        arguments: '{"code":"1+1","container_id":"c"}',
+        json: true,
+        runner: "provider"
+      },
+      { callId: "fs_1", name: "file_search_call", arguments: '{"queries":["a"]}', json: true, runner: "provider" },
+      {
+        callId: "call_9",
+        name: "computer_call",
+        arguments: '{"action":{"type":"click","x":1}}',
+        json: true,
+        runner: "client"
+      }
     ])
+  })
+
+  it.each([
+    [{ type: "function_call", call_id: "c", name: "mine" }, "gateway"],
+    [{ type: "function_call", call_id: "c", name: "mine", namespace: "n" }, "client"],
+    [{ type: "function_call", call_id: "c", name: "other" }, "client"],
+    [{ type: "custom_tool_call", call_id: "c", name: "mine" }, "client"],
+    [{ type: "local_shell_call", call_id: "c" }, "client"],
+    [{ type: "shell_call", call_id: "c", environment: { type: "local" } }, "client"],
+    [{ type: "shell_call", call_id: "c", environment: { type: "container_reference" } }, "provider"],
+    [{ type: "apply_patch_call", call_id: "c" }, "client"],
+    [{ type: "computer_call", call_id: "c" }, "client"],
+    [{ type: "tool_search_call", call_id: "c", execution: "client" }, "client"],
+    [{ type: "tool_search_call", call_id: null, execution: "server" }, "provider"],
+    [{ type: "web_search_call", id: "ws" }, "provider"],
+    [{ type: "file_search_call", id: "fs" }, "provider"],
+    [{ type: "code_interpreter_call", id: "ci" }, "provider"],
+    [{ type: "image_generation_call", id: "ig" }, "provider"],
+    [{ type: "mcp_call", id: "mcp", name: "mine" }, "provider"]
+  ])("says who runs a call: %j", (item, runner) => {
+    const reader = new ResponsesReader({ injected: new Set(["mine"]) })
+    reader.push(end({ output: [item, { type: "mcp_approval_request", id: "mcpr" }] }), [])
+    expect(reader.summary().toolCalls.map((seen) => seen.runner)).toEqual([runner])
   })
 
   it("keeps the words of an error, whichever form they come in", () => {

@@ -1,0 +1,71 @@
+import type { Frame } from "../../wire/Frame.ts"
+import { type Edit, edit, type JsonPath, locateAll, type Span } from "../../wire/JsonSpan.ts"
+
+/** A value of a frame's data, by its span in `dataBytes`, and what is to stand there. */
+export interface Replacement {
+  readonly span: Span
+  readonly raw: string | Buffer
+}
+
+/** The frame with values of its data replaced by JSON texts of one line. */
+export const replaced = (frame: Frame, replacements: ReadonlyArray<Replacement>): Frame => {
+  const fromBehind = [...replacements].sort((a, b) => b.span.start - a.span.start)
+  let result = frame
+  for (const { raw, span } of fromBehind) {
+    result = result.spliceData(span.start, span.end, typeof raw === "string" ? Buffer.from(raw) : raw)
+  }
+  return result
+}
+
+/** The frame with `edits` made to its data; the same frame where there are none, or one of them has no place. */
+export const edited = (frame: Frame, edits: ReadonlyArray<Edit>): Frame => {
+  if (edits.length === 0) return frame
+  // Other lines of an event in several stay as they are, as long as no line comes or goes.
+  if (frame.lines > 1 && edits.every((change) => change.op === "replace")) {
+    const spans = locateAll(
+      frame.dataBytes,
+      edits.map((change) => change.path)
+    )
+    const found: Array<Replacement> = []
+    for (const [i, change] of edits.entries()) {
+      const span = spans[i]
+      if (span && change.op === "replace") found.push({ span, raw: change.raw })
+    }
+    return replaced(frame, found)
+  }
+  const changed = edit(frame.dataBytes, edits)
+  return changed === null ? frame : frame.withData(changed)
+}
+
+/** The members of an event by which it has its place in the answer; `null` for those it has not. */
+export interface Place {
+  readonly outputIndex: PlaceNumber | null
+  readonly sequence: PlaceNumber | null
+  readonly responseId: Span | null
+}
+
+/** A number, and where it stands in `dataBytes`. */
+export interface PlaceNumber {
+  readonly value: number
+  readonly span: Span
+}
+
+const placePaths: ReadonlyArray<JsonPath> = [["output_index"], ["sequence_number"], ["response_id"]]
+
+/** Where an event stands in the answer. It is scanned for it, not parsed. */
+export const placeOf = (frame: Frame): Place => {
+  const data = frame.dataBytes
+  const [index, sequence, responseId] = locateAll(data, placePaths)
+  return { outputIndex: numberAt(data, index), sequence: numberAt(data, sequence), responseId: responseId ?? null }
+}
+
+const numberAt = (data: Buffer, span: Span | null | undefined): PlaceNumber | null => {
+  if (!span) return null
+  const value = Number(data.toString("latin1", span.start, span.end))
+  return Number.isSafeInteger(value) ? { value, span } : null
+}
+
+/** Replaces a number of an event's place, if it has it and it is another one. */
+export const renumber = (to: Array<Replacement>, number: PlaceNumber | null, value: number): void => {
+  if (number !== null && number.value !== value) to.push({ span: number.span, raw: String(value) })
+}
