@@ -8,6 +8,7 @@
 import type { Frame } from "../wire/Frame.ts"
 import type { GatewayError } from "./GatewayError.ts"
 import type { ToolDefinition, ToolResult } from "./InjectedTools.ts"
+import type { ToolMemory } from "./ToolMemory.ts"
 import type { TokenUsage } from "./Usage.ts"
 
 /** The protocols Sluice speaks. */
@@ -190,6 +191,8 @@ export interface Dialect {
    * items of a response), with everything that the model has to see again. `null` where they cannot be read.
    */
   readonly output: (frames: ReadonlyArray<Frame>) => ReadonlyArray<string> | null
+  /** Remembers what clients are not shown; left out where a protocol has no place for it. */
+  readonly memory?: ToolMemory
   /** A reader for the upstream's side of one turn. `injected` are the names of the tools that Sluice added, if any. */
   readonly turn: (options: { readonly asked: RequestView; readonly injected?: ReadonlySet<string> }) => TurnReader
   /**

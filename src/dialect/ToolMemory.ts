@@ -1,0 +1,41 @@
+/**
+ * What a client was not shown of an answer, for when it comes back with that answer in its request: the injected calls
+ * and their results are put back where they were, so that the model does not forget what its tools told it, and prompt
+ * caches go on hitting.
+ */
+import type { ToolResult } from "./InjectedTools.ts"
+
+/** A turn of an answer, with what was hidden of it. */
+export interface HiddenTurn {
+  /** The turn's output as its dialect's `output` made it: nothing is hidden in it. */
+  readonly output: ReadonlyArray<string>
+  /** The ids of its injected calls. */
+  readonly injected: ReadonlySet<string>
+  /** What those came to; none for a turn that ended the answer without any. */
+  readonly results: ReadonlyArray<ToolResult>
+}
+
+/** Something that is kept for its actor until a client comes back. */
+export interface MemoryEntry {
+  readonly key: string
+  /** JSON text. */
+  readonly value: string
+}
+
+/** Remembering, for one dialect. */
+export interface ToolMemory {
+  /**
+   * What is to be kept of an answer with hidden calls.
+   *
+   * @param body the request as its client sent it
+   * @param turns all turns of the answer; the last may have client calls beside its injected ones, or no injected ones
+   */
+  readonly remember: (body: Buffer, turns: ReadonlyArray<HiddenTurn>) => ReadonlyArray<MemoryEntry>
+  /**
+   * The request with what was hidden of the answers in it put back: the same buffer where nothing is known of them.
+   * Every other byte stays.
+   *
+   * @param find the value that is kept under a key for the request's actor
+   */
+  readonly recall: (body: Buffer, find: (key: string) => string | null) => Buffer
+}
