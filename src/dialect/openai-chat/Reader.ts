@@ -3,18 +3,11 @@ import { locateAll } from "../../wire/JsonSpan.ts"
 import { Shape } from "../../wire/Shape.ts"
 import { SharedText } from "../../wire/SharedText.ts"
 import type { RequestView, SeenThought, SeenToolCall, TurnOutcome, TurnReader, TurnSummary } from "../Dialect.ts"
-import { isObject, type JsonObject, jsonText } from "../Json.ts"
+import { isObject, type JsonObject } from "../Json.ts"
 import { fromChat, latest } from "../Usage.ts"
-
-/** A tool call while its pieces come in. */
-interface OpenCall {
-  readonly choice: number
-  readonly index: number
-  callId: string
-  name: string
-  json: boolean
-  readonly pieces: Array<string>
-}
+import { isDone } from "./Done.ts"
+import { ToolCalls } from "./ToolCalls.ts"
+import { type Phase, type Piece, Withholding } from "./Withholding.ts"
 
 /** Reads one turn of Chat Completions: chunks of a stream, or one whole `chat.completion`. */
 export class ChatReader implements TurnReader {
@@ -31,15 +24,25 @@ export class ChatReader implements TurnReader {
   private error: string | null = null
   private readonly finishes = new Map<number, string>()
   private readonly choices = new Set<number>([0])
-  private readonly calls: Array<OpenCall> = []
+  private readonly calls: ToolCalls
   private readonly thoughts = new Map<number, Array<string>>()
+  /** What keeps injected calls back; `null` where no tools were added. */
+  private readonly withholding: Withholding | null
+  /** The pieces of tool calls in the frame that was read last. */
+  private pieces: Array<Piece> | null = null
+  /** Whether the upstream has ended. */
+  private over = false
 
   constructor(options: { readonly asked: RequestView; readonly injected?: ReadonlySet<string> }) {
+    const { injected } = options
     this.expected = options.asked.choices
+    this.calls = new ToolCalls(injected)
+    this.withholding = injected === undefined || injected.size === 0 ? null : new Withholding(this.calls)
   }
 
   push(frame: Frame, out: Array<Frame>): void {
     if (this.malformed !== null) return
+    this.pieces = null
     if (frame.unterminated && !isDone(frame)) {
       this.pushRest(frame, out)
       return
@@ -48,20 +51,42 @@ export class ChatReader implements TurnReader {
       if (isDone(frame)) {
         this.ended = true
         if (this.outcome === null) this.outcome = this.reached
-        out.push(frame)
+      } else if (this.isText(frame)) {
+        if (this.withholding === null) out.push(frame)
+        else this.withholding.pushText(frame, out)
         return
+      } else {
+        this.read(frame)
+        if (this.malformed !== null) return
       }
-      if (!this.isText(frame)) this.read(frame)
-      if (this.malformed !== null) return
     }
-    out.push(frame)
+    this.pass(frame, out)
   }
 
-  end(): void {}
+  private pass(frame: Frame, out: Array<Frame>): void {
+    if (this.withholding === null) out.push(frame)
+    else this.withholding.push(frame, this.pieces, this.phase, out)
+  }
 
-  readonly holding = false
+  private get phase(): Phase {
+    if (this.outcome !== null) return this.outcome
+    const reason = this.finishes.get(0)
+    if (reason === undefined) return "open"
+    return isIncomplete(reason) ? "incomplete" : "completed"
+  }
 
-  release(_out: Array<Frame>): void {}
+  end(_cut: boolean, out: Array<Frame>): void {
+    this.over = true
+    this.withholding?.flush(out)
+  }
+
+  get holding(): boolean {
+    return (this.ended || this.over) && this.outcome === "completed" && this.withholding?.holding === true
+  }
+
+  release(out: Array<Frame>): void {
+    this.withholding?.release(out)
+  }
 
   /**
    * The upstream ended inside an event, which may be whole but for its blank line. It goes on if the turn is at its end
@@ -72,7 +97,7 @@ export class ChatReader implements TurnReader {
       if (!isObject(frame.json)) return
       this.read(frame)
     }
-    if (this.outcome !== null) out.push(frame)
+    if (this.outcome !== null) this.pass(frame, out)
   }
 
   /** Whether the frame is one more chunk of text, like one that was read: nothing else can be in it. */
@@ -97,7 +122,10 @@ export class ChatReader implements TurnReader {
     if (isObject(chunk.usage)) this.usage = latest(this.usage, chunk.usage)
     if (isError(chunk)) this.fail(chunk.error ?? chunk)
     if (Array.isArray(chunk.choices)) {
-      for (const choice of chunk.choices) if (isObject(choice)) this.readChoice(choice)
+      for (let at = 0; at < chunk.choices.length; at++) {
+        const choice: unknown = chunk.choices[at]
+        if (isObject(choice)) this.readChoice(choice, at)
+      }
       this.conclude()
     }
     if (frame.kind !== "body") {
@@ -110,7 +138,7 @@ export class ChatReader implements TurnReader {
     if (this.outcome === null) this.outcome = this.reached
   }
 
-  private readChoice(choice: JsonObject): void {
+  private readChoice(choice: JsonObject, place: number): void {
     const index = typeof choice.index === "number" ? choice.index : 0
     this.choices.add(index)
     const said = isObject(choice.delta) ? choice.delta : isObject(choice.message) ? choice.message : null
@@ -118,10 +146,8 @@ export class ChatReader implements TurnReader {
       // Some providers send the same thought under both names.
       const thought = textOr(said.reasoning_content, said.reasoning)
       if (thought !== null) this.think(index, thought)
-      if (Array.isArray(said.tool_calls)) {
-        for (const call of said.tool_calls) if (isObject(call)) this.readCall(index, call)
-      }
-      if (isObject(said.function_call)) this.readCall(index, { index: -1, function: said.function_call })
+      if (Array.isArray(said.tool_calls)) this.readCalls(index, said.tool_calls, place, said === choice.delta)
+      if (isObject(said.function_call)) this.calls.add(index, { index: -1, function: said.function_call })
     }
     // Some providers send an empty one until there is one.
     if (typeof choice.finish_reason === "string" && choice.finish_reason !== "")
@@ -134,38 +160,16 @@ export class ChatReader implements TurnReader {
     else pieces.push(text)
   }
 
-  private readCall(choice: number, delta: JsonObject): void {
-    const body = isObject(delta.function) ? delta.function : isObject(delta.custom) ? delta.custom : {}
-    const id = typeof delta.id === "string" ? delta.id : ""
-    const call = this.callFor(choice, typeof delta.index === "number" ? delta.index : null, id)
-    if (call.callId === "") call.callId = id
-    if (isObject(delta.custom)) call.json = false
-    if (call.name === "" && typeof body.name === "string") call.name = body.name
-    const piece = body.arguments ?? body.input
-    if (typeof piece === "string") call.pieces.push(piece)
-    else if (isObject(piece)) call.pieces.push(jsonText(piece) ?? "")
-  }
-
-  /**
-   * The call a piece belongs to: the latest one at its index, unless the piece brings another id, for some providers
-   * give every parallel call the index 0. Without an index the id decides, and without both the latest call.
-   */
-  private callFor(choice: number, index: number | null, id: string): OpenCall {
-    const known = id === "" ? undefined : this.calls.find((call) => call.callId === id && call.choice === choice)
-    if (known !== undefined && (index === null || known.index === index)) return known
-    for (let i = this.calls.length - 1; i >= 0; i--) {
-      const call = this.calls[i]!
-      if (call.choice !== choice) continue
-      if (index !== null && call.index !== index) continue
-      if (id !== "" && call.callId !== "" && call.callId !== id) {
-        if (index !== null) break
-        continue
-      }
-      return call
+  private readCalls(choice: number, calls: ReadonlyArray<unknown>, place: number, isDelta: boolean): void {
+    for (let at = 0; at < calls.length; at++) {
+      const piece = calls[at]
+      if (!isObject(piece)) continue
+      const call = this.calls.add(choice, piece)
+      if (this.withholding === null) continue
+      const indexed = typeof piece.index === "number"
+      this.pieces ??= []
+      this.pieces.push({ choice: place, said: isDelta ? "delta" : "message", at, indexed, call })
     }
-    const call: OpenCall = { choice, index: index ?? this.calls.length, callId: id, name: "", json: true, pieces: [] }
-    this.calls.push(call)
-    return call
   }
 
   private fail(error: unknown): void {
@@ -194,13 +198,13 @@ export class ChatReader implements TurnReader {
       outcome: this.outcome,
       ended: this.ended,
       usage: this.usage === null ? null : fromChat(this.usage),
-      toolCalls: this.calls.map(
+      toolCalls: this.calls.all.map(
         (call): SeenToolCall => ({
-          callId: call.callId,
+          callId: call.runner === "gateway" ? this.calls.idOf(call) : call.callId,
           name: call.name,
           arguments: call.pieces.join(""),
           json: call.json,
-          runner: "client"
+          runner: call.runner ?? "client"
         })
       ),
       thoughts: this.thoughts.size === 0 ? [] : [this.thought()],
@@ -220,12 +224,6 @@ const textOr = (first: unknown, second: unknown): string | null => {
 }
 
 const isIncomplete = (reason: string): boolean => reason === "length" || reason === "content_filter"
-
-/** Whether the event is the `[DONE]` that ends a stream of Chat Completions. */
-export const isDone = (frame: Frame): boolean => {
-  const length = frame.dataEnd - frame.dataStart
-  return length >= 6 && length < 16 && frame.source[frame.dataStart] === 0x5b && frame.data.trim() === "[DONE]"
-}
 
 /**
  * Whether what stands in the place of an answer, or of a piece of one, is an error: some servers send theirs with 200,

@@ -1,5 +1,5 @@
 import { locate, replace, set } from "../../wire/JsonSpan.ts"
-import { type AnsweredToolCall, type BadRequest, noTools, type RequestView } from "../Dialect.ts"
+import type { AnsweredToolCall, BadRequest, RequestView } from "../Dialect.ts"
 import { isObject, type JsonObject } from "../Json.ts"
 import { bad, readBody } from "../RequestBody.ts"
 
@@ -25,13 +25,29 @@ const viewOf = (raw: Buffer, body: JsonObject): RequestView | BadRequest => {
     choices: typeof body.n === "number" && body.n >= 1 ? Math.trunc(body.n) : 1,
     background: false,
     answered: answeredCall(body.messages),
-    tools: noTools,
+    tools: toolsOf(body),
     session: {
       userId: typeof body.user === "string" ? body.user : null,
       cacheKey: typeof body.prompt_cache_key === "string" ? body.prompt_cache_key : null
     }
   }
 }
+
+/** The client's tools. Tools that Sluice adds would be refused beside the old `functions`, and run for one choice only. */
+const toolsOf = (body: JsonObject): RequestView["tools"] => {
+  const { tools, tool_choice, n } = body
+  const names: Array<string> = []
+  for (const tool of Array.isArray(tools) ? tools : []) {
+    if (!isObject(tool)) continue
+    for (const definition of [tool.function, tool.custom])
+      if (isObject(definition) && typeof definition.name === "string") names.push(definition.name)
+  }
+  const isList = isMissing(tools) || Array.isArray(tools)
+  const isOld = !isMissing(body.functions) || !isMissing(body.function_call)
+  return { names, open: isList && !isOld && tool_choice !== "none" && !(typeof n === "number" && n > 1) }
+}
+
+const isMissing = (value: unknown): boolean => value === undefined || value === null
 
 /** The text of the last message that is no instruction, if a person wrote it. */
 const lastPrompt = (messages: ReadonlyArray<unknown>): string | null => {

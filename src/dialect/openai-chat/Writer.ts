@@ -3,7 +3,7 @@ import { MemberReplacer } from "../../wire/MemberReplacer.ts"
 import type { AnswerWriter, TransportName } from "../Dialect.ts"
 import { type GatewayError, openAiErrorType } from "../GatewayError.ts"
 import { isObject } from "../Json.ts"
-import { isDone } from "./Reader.ts"
+import { isDone } from "./Done.ts"
 
 /** A comment: the one form of keep-alive that every Chat client passes over. */
 const keepAlive = comment("keep-alive")
