@@ -1,7 +1,8 @@
 import type { Dialect } from "../Dialect.ts"
+import { output } from "./Blocks.ts"
 import { MessagesReader } from "./Reader.ts"
 import { editModel, view } from "./Request.ts"
-import { continueWith, forbidTools, injectTools, output } from "./Tools.ts"
+import { continueWith, forbidTools, injectTools } from "./Tools.ts"
 import { errorBody, MessagesWriter } from "./Writer.ts"
 
 /** Anthropic's Messages: https://docs.anthropic.com/en/api/messages */

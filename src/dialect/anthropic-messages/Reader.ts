@@ -2,15 +2,17 @@ import type { Frame } from "../../wire/Frame.ts"
 import { locateAll } from "../../wire/JsonSpan.ts"
 import { Shape } from "../../wire/Shape.ts"
 import { SharedText } from "../../wire/SharedText.ts"
-import type { SeenThought, SeenToolCall, TurnOutcome, TurnReader, TurnSummary } from "../Dialect.ts"
+import type { SeenThought, SeenToolCall, ToolRunner, TurnOutcome, TurnReader, TurnSummary } from "../Dialect.ts"
 import { isObject, type JsonObject, jsonText } from "../Json.ts"
 import { fromMessages, latest } from "../Usage.ts"
+import { Withholding } from "./Withholding.ts"
 
 /** A content block that is recorded, while its pieces come in. */
 interface Block {
   readonly kind: "thinking" | "tool"
   readonly callId: string
   readonly name: string
+  readonly runner: ToolRunner
   /** What stood in the block when it began. */
   readonly whole: string
   readonly pieces: Array<string>
@@ -37,7 +39,12 @@ export class MessagesReader implements TurnReader {
   /** The recorded blocks that their indexes mean now. */
   private readonly open = new Map<unknown, Block>()
 
-  constructor(_options: { readonly injected?: ReadonlySet<string> } = {}) {}
+  /** `null` where no tools were injected. */
+  private readonly withholding: Withholding | null
+
+  constructor({ injected }: { readonly injected?: ReadonlySet<string> } = {}) {
+    this.withholding = injected === undefined || injected.size === 0 ? null : new Withholding(injected)
+  }
 
   push(frame: Frame, out: Array<Frame>): void {
     if (this.malformed !== null) return
@@ -45,18 +52,50 @@ export class MessagesReader implements TurnReader {
       this.pushRest(frame, out)
       return
     }
-    if (isReadable(frame) && !this.isQuiet(frame)) {
+    if (isReadable(frame) && (this.withholding?.begun === true || !this.isQuiet(frame))) {
       this.read(frame)
       if (this.malformed !== null) return
+      if (this.withholding !== null) {
+        this.withhold(this.withholding, frame, out)
+        return
+      }
     }
     out.push(frame)
   }
 
-  end(): void {}
+  /** Without its last frame the turn is broken: the beginning of an end is held for nothing. */
+  end(_cut: boolean, out: Array<Frame>): void {
+    if (this.outcome === null) this.release(out)
+  }
 
-  readonly holding = false
+  /**
+   * From the `message_delta` that says why the message ended. Until `message_stop` the turn may still fail, which
+   * releases what was held.
+   */
+  get holding(): boolean {
+    return this.withholding?.holding === true && this.runs
+  }
 
-  release(_out: Array<Frame>): void {}
+  release(out: Array<Frame>): void {
+    this.withholding?.release(out)
+  }
+
+  private withhold(withholding: Withholding, frame: Frame, out: Array<Frame>): void {
+    if (frame.kind === "body") {
+      withholding.pushBody(frame, this.runs, out)
+      return
+    }
+    withholding.push(frame, out)
+    if (this.outcome !== null && !this.runs) withholding.release(out)
+    else if (this.stopReason !== null && unrun.has(this.stopReason)) withholding.release(out)
+  }
+
+  /** Whether the message is at such an end that the calls in it are to be run. */
+  private get runs(): boolean {
+    if (this.outcome !== null && this.outcome !== "completed") return false
+    if (this.stopReason === null) return this.outcome !== null
+    return !unrun.has(this.stopReason)
+  }
 
   /**
    * The upstream ended inside an event, which may be whole but for its blank line. It goes on if the turn is at its end
@@ -67,7 +106,9 @@ export class MessagesReader implements TurnReader {
       if (!isObject(frame.json)) return
       this.read(frame)
     }
-    if (this.outcome !== null) out.push(frame)
+    if (this.outcome === null) return
+    if (this.withholding === null) out.push(frame)
+    else this.withhold(this.withholding, frame, out)
   }
 
   /** Whether the frame is one more like one that was read, of a kind in which there is nothing to see. */
@@ -146,12 +187,19 @@ export class MessagesReader implements TurnReader {
     // A second block at an index is another one: what comes for it then is not the first one's.
     this.open.delete(index)
     if (block.type === "thinking") {
-      this.add(index, { kind: "thinking", callId: "", name: "", whole: text(block.thinking), pieces: [] })
+      const whole = text(block.thinking)
+      this.add(index, { kind: "thinking", callId: "", name: "", runner: "provider", whole, pieces: [] })
     } else if (isToolUse(block.type)) {
       const { input } = block
       const whole = typeof input === "string" ? input : (jsonText(input) ?? "")
-      this.add(index, { kind: "tool", callId: text(block.id), name: text(block.name), whole, pieces: [] })
+      const runner = this.runnerOf(block)
+      this.add(index, { kind: "tool", callId: text(block.id), name: text(block.name), runner, whole, pieces: [] })
     }
+  }
+
+  private runnerOf(block: JsonObject): ToolRunner {
+    if (block.type !== "tool_use") return "provider"
+    return this.withholding?.isInjected(block) === true ? "gateway" : "client"
   }
 
   private add(index: unknown, block: Block): void {
@@ -192,8 +240,8 @@ export class MessagesReader implements TurnReader {
       const text = block.pieces.join("")
       if (block.kind === "tool") {
         const written = text === "" ? block.whole : text
-        const { callId, name } = block
-        toolCalls.push({ callId, name, arguments: written === "" ? "{}" : written, json: true, runner: "client" })
+        const { callId, name, runner } = block
+        toolCalls.push({ callId, name, arguments: written === "" ? "{}" : written, json: true, runner })
       } else if (block.whole !== "" || text !== "") {
         thoughts.push({ text: block.whole + text, source: "thinking" })
       }
@@ -214,6 +262,9 @@ export class MessagesReader implements TurnReader {
 
 /** Why a message is not all that the model had to say. */
 const incompletes = new Set(["max_tokens", "model_context_window_exceeded"])
+
+/** Why a message ends in which calls may be unfinished, or are not wanted any more. */
+const unrun = new Set([...incompletes, "refusal"])
 
 const isToolUse = (type: unknown): boolean =>
   type === "tool_use" || type === "server_tool_use" || type === "mcp_tool_use"
