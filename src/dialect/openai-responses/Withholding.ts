@@ -108,7 +108,7 @@ export class Withholding {
     else if (isAboutResponse(name)) {
       const response = isObject(frame.json) ? frame.json.response : null
       if (terminals.has(name)) this.conclude(frame, response, ["response"], completed, out)
-      else out.push(edited(frame, [...this.echoes(response, ["response"]), ...this.sequence(frame)]))
+      else this.pass(edited(frame, this.echoes(response, ["response"])), out)
     } else if (name === itemAdded || name === itemDone || (!this.announces && name.startsWith(callArguments))) {
       const known = this.meet(name, frame.json)
       if (known) this.pass(frame, out)
