@@ -1,7 +1,7 @@
 import type { Frame } from "../../wire/Frame.ts"
 import { type Edit, edit, locate } from "../../wire/JsonSpan.ts"
 import { isObject, type JsonObject, jsonText } from "../Json.ts"
-import { isDone } from "./Done.ts"
+import { choiceAt, isDone, placeOfFirst } from "./Chunk.ts"
 import { type OpenCall, ToolCalls } from "./ToolCalls.ts"
 
 /**
@@ -19,19 +19,13 @@ export const assistantMessage = (frames: ReadonlyArray<Frame>): string | null =>
       return null
     }
     const at = placeOfFirst(chunk)
-    const choice = at === -1 ? null : (chunk.choices as ReadonlyArray<JsonObject>)[at]!
+    const choice = choiceAt(chunk, at)
     if (frame.kind === "body")
       return choice !== null && isObject(choice.message) ? bodyMessage(frame, choice.message, at) : null
     if (choice !== null && isObject(choice.delta)) deltas.add(choice.delta)
   }
   return deltas.text()
 }
-
-/** The place in `choices` of the choice with the index 0, which it has also where it gives none; -1 for none. */
-const placeOfFirst = ({ choices }: JsonObject): number =>
-  Array.isArray(choices)
-    ? choices.findIndex((choice) => isObject(choice) && (typeof choice.index !== "number" || choice.index === 0))
-    : -1
 
 const bodyMessage = (frame: Frame, message: JsonObject, at: number): string | null => {
   const body = frame.dataBytes

@@ -5,7 +5,7 @@ import { SharedText } from "../../wire/SharedText.ts"
 import type { RequestView, SeenThought, SeenToolCall, TurnOutcome, TurnReader, TurnSummary } from "../Dialect.ts"
 import { isObject, type JsonObject } from "../Json.ts"
 import { fromChat, latest } from "../Usage.ts"
-import { isDone } from "./Done.ts"
+import { isDone } from "./Chunk.ts"
 import { ToolCalls } from "./ToolCalls.ts"
 import { type Phase, type Piece, Withholding } from "./Withholding.ts"
 

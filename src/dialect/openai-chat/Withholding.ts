@@ -1,6 +1,7 @@
 import { type Frame, sse } from "../../wire/Frame.ts"
 import { type Edit, edit } from "../../wire/JsonSpan.ts"
 import { isObject, type JsonObject } from "../Json.ts"
+import { choicesOf, deltasOf, isEmpty, isEnd, isFinish } from "./Chunk.ts"
 import type { OpenCall, ToolCalls } from "./ToolCalls.ts"
 
 /** Where in a chunk or body a piece of a tool call stands, and which call it belongs to. */
@@ -201,22 +202,6 @@ const staying = (chunk: JsonObject, choice: number, pieces: ReadonlyArray<Piece>
   if (!isObject(said) || !Array.isArray(said.tool_calls)) return 0
   return said.tool_calls.length - pieces.filter((piece) => piece.choice === choice && isWithheld(piece.call)).length
 }
-
-const choicesOf = (chunk: JsonObject): ReadonlyArray<unknown> => (Array.isArray(chunk.choices) ? chunk.choices : [])
-
-const deltasOf = (chunk: JsonObject): ReadonlyArray<JsonObject | null> =>
-  choicesOf(chunk).map((choice) => (isObject(choice) && isObject(choice.delta) ? choice.delta : null))
-
-/** Whether a value of a delta says nothing. */
-const isEmpty = (value: unknown): boolean =>
-  value === null || value === "" || (Array.isArray(value) && value.length === 0)
-
-const isFinish = (choice: unknown): boolean =>
-  isObject(choice) && typeof choice.finish_reason === "string" && choice.finish_reason !== ""
-
-/** Whether a chunk has something of the answer's end: a finish reason, usage, or an error. */
-const isEnd = (chunk: JsonObject): boolean =>
-  isObject(chunk.usage) || (chunk.error !== undefined && chunk.error !== null) || choicesOf(chunk).some(isFinish)
 
 const withoutEnd = (chunk: JsonObject): ReadonlyArray<Edit> => {
   const edits: Array<Edit> = []

@@ -1,9 +1,10 @@
 import { comment, type Frame, sse } from "../../wire/Frame.ts"
 import { MemberReplacer } from "../../wire/MemberReplacer.ts"
-import type { AnswerWriter, TransportName } from "../Dialect.ts"
+import type { AnswerWriter, Dialect, TransportName } from "../Dialect.ts"
 import { type GatewayError, openAiErrorType } from "../GatewayError.ts"
 import { isObject } from "../Json.ts"
-import { isDone } from "./Done.ts"
+import { isDone } from "./Chunk.ts"
+import { JoinedTurns } from "./JoinedTurns.ts"
 
 /** A comment: the one form of keep-alive that every Chat client passes over. */
 const keepAlive = comment("keep-alive")
@@ -12,13 +13,16 @@ const keepAlive = comment("keep-alive")
 export class ChatWriter implements AnswerWriter {
   private readonly model: MemberReplacer | null
   private readonly usageAdded: boolean
+  /** What makes several turns one answer; `null` where there is but one. */
+  private readonly turns: JoinedTurns | null
 
-  constructor(options: { readonly model: string | null; readonly usageAdded: boolean }) {
+  constructor(options: Pick<Parameters<Dialect["answer"]>[0], "model" | "usageAdded" | "injected" | "usage">) {
     this.model = options.model === null ? null : new MemberReplacer("model", JSON.stringify(options.model))
     this.usageAdded = options.usageAdded
+    this.turns = options.injected === true ? new JoinedTurns(options.usage ?? "sum") : null
   }
 
-  push(frame: Frame, _turn: number, out: Array<Frame>): void {
+  push(frame: Frame, turn: number, out: Array<Frame>): void {
     if (frame.kind === "comment" || frame.kind === "part") {
       out.push(frame)
       return
@@ -27,12 +31,15 @@ export class ChatWriter implements AnswerWriter {
       out.push(frame.asTerminal())
       return
     }
+    const shown = this.turns === null ? frame : this.turns.apply(frame, turn)
     // A frame with usage was read by the turn's reader, so a look at what was parsed is enough.
-    if (this.usageAdded && isUsageOnly(frame.peek)) return
-    out.push(this.model === null ? frame : this.model.apply(frame))
+    if (shown === null || (this.usageAdded && isUsageOnly(frame.peek))) return
+    out.push(this.model === null ? shown : this.model.apply(shown))
   }
 
-  next(_end: ReadonlyArray<Frame>): void {}
+  next(end: ReadonlyArray<Frame>): void {
+    this.turns?.end(end)
+  }
 
   finish(): void {}
 

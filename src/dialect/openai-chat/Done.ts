@@ -1,7 +1,0 @@
-import type { Frame } from "../../wire/Frame.ts"
-
-/** Whether the event is the `[DONE]` that ends a stream of Chat Completions. */
-export const isDone = (frame: Frame): boolean => {
-  const length = frame.dataEnd - frame.dataStart
-  return length >= 6 && length < 16 && frame.source[frame.dataStart] === 0x5b && frame.data.trim() === "[DONE]"
-}
