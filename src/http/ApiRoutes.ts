@@ -61,13 +61,27 @@ const guardLayer = (rules: ApiRules) =>
   Layer.succeed(ApiGuard, (handler) =>
     behindRules(
       rules,
-      Effect.catch(handler, (error: unknown) =>
-        HttpApiError.HttpApiSchemaError.is(error) && (error.kind === "Query" || error.kind === "Params")
-          ? Effect.fail(invalid(error))
-          : Effect.fail(error as never)
-      )
+      Effect.catch(handler, (error: unknown) => {
+        if (!HttpApiError.HttpApiSchemaError.is(error)) return Effect.fail(error as never)
+        return error.kind === "Query" || error.kind === "Params" ? Effect.fail(invalid(error)) : unpresentable(error)
+      })
     )
   )
+
+/** How much of a path is logged: up to a record's field. Behind that even keys are what somebody wrote. */
+const loggedSteps = 3
+
+/** What was recorded has not the form that it is presented in. Where is logged, and not what: people wrote it. */
+const unpresentable = (error: HttpApiError.HttpApiSchemaError) => {
+  const { issues } = formatIssues(error.cause.issue)
+  const places = issues.map(({ path }) => path?.slice(0, loggedSteps).map(String).join(".") ?? "").join(", ")
+  return Effect.as(
+    Effect.logError("an answer of the management API could not be written", {
+      places: places.slice(0, longestMessage)
+    }),
+    errorResponse(500, "internal_error", "The gateway failed; its log says more.")
+  )
+}
 
 const unavailable = (error: RecorderError) =>
   Effect.andThen(

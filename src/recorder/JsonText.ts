@@ -35,11 +35,21 @@ const isTooDeep = (json: string): boolean => {
 /** Text that may be JSON as JSON text: itself where it is, else a JSON string. Nothing of any depth overflows. */
 export const jsonTextOf = (text: string): string => (isJson(text) ? text : JSON.stringify(text))
 
-/** The JSON value of a JSON text; the text itself where it is none, or too deep to be presented. */
+/** Whether a value holds a number that JSON has no form for: `JSON.parse` makes `1e400` infinite. No deeper than `deepest`. */
+const holdsInfinity = (value: unknown): boolean => {
+  if (typeof value === "number") return !Number.isFinite(value)
+  return typeof value === "object" && value !== null && Object.values(value).some(holdsInfinity)
+}
+
+/**
+ * The JSON value of a JSON text; the text itself where it is none, is too deep to be presented, or holds a number that
+ * is too large to be one.
+ */
 export const presented = (text: string): Schema.Json => {
   if (isTooDeep(text)) return text
   try {
-    return JSON.parse(text) as Schema.Json
+    const value: unknown = JSON.parse(text)
+    return holdsInfinity(value) ? text : (value as Schema.Json)
   } catch {
     return text
   }

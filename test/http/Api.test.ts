@@ -1,12 +1,13 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Redacted } from "effect"
+import { Effect, Layer, Logger, Option, Redacted } from "effect"
 import { HttpClient, HttpClientRequest, HttpRouter, HttpServer } from "effect/http"
 import { HttpApiClient, OpenApi } from "effect/http-api"
 import { adminRule, admission } from "../../src/http/Admission.ts"
 import { Api, NotFound } from "../../src/http/Api.ts"
 import * as ApiRoutes from "../../src/http/ApiRoutes.ts"
 import { Recorder, RecorderError } from "../../src/recorder/Recorder.ts"
+import { logfmt } from "../../src/telemetry/StandardErrorLogger.ts"
 import { RawClient } from "../support/RawClient.ts"
 import { interception, start, thought, toolCall, turn, usage } from "../recorder/rows.ts"
 
@@ -22,6 +23,22 @@ const broken = Layer.effect(
     return { ...recorder, interceptions: () => failed, interception: () => failed, usage: () => failed }
   })
 ).pipe(Layer.provide(Recorder.layerMemory))
+
+/** Answers an interception that has a number where JSON has none. */
+const unpresentable = Layer.effect(
+  Recorder,
+  Effect.map(Recorder, (recorder) => ({
+    ...recorder,
+    interception: (id: string) =>
+      Effect.map(
+        recorder.interception(id),
+        Option.map((detail) => ({
+          ...detail,
+          usage: detail.usage.map((row) => ({ ...row, other: { "a secret": Number.POSITIVE_INFINITY } }))
+        }))
+      )
+  }))
+).pipe(Layer.provideMerge(Recorder.layerMemory))
 
 const served = (rules: ApiRoutes.ApiRules, recorder: Layer.Layer<Recorder> = Recorder.layerMemory) =>
   HttpRouter.serve(ApiRoutes.layer(rules), { disableLogger: true, disableListenLog: true }).pipe(
@@ -51,6 +68,30 @@ const record = Effect.gen(function* () {
 })
 
 describe("the management API", () => {
+  it.effect("says that it failed, and logs where, when what was recorded cannot be presented", () => {
+    const logged: Array<string> = []
+    const logger = Logger.layer([Logger.map(logfmt, (line) => void logged.push(line))])
+    return Effect.gen(function* () {
+      yield* record
+      const { json, status } = yield* get("/api/interceptions/a3")
+      assert.deepStrictEqual([status, json.error.code], [500, "internal_error"])
+      assert.strictEqual(logged.length, 1)
+      assert.include(logged[0], "could not be written")
+      assert.include(logged[0], "usage.0.other")
+      assert.notInclude(logged[0], "secret")
+    }).pipe(Effect.provide(served(openRules, unpresentable)), Effect.provide(logger))
+  })
+
+  it.effect("presents the arguments of a call as text where a number in them is infinite", () =>
+    Effect.gen(function* () {
+      yield* record
+      const recorder = yield* Recorder
+      yield* recorder.commit({ toolCalls: [toolCall("a1", "call_2", { arguments: '{"n":1e400}' })] })
+      const { json, status } = yield* get("/api/interceptions/a1")
+      assert.deepStrictEqual([status, json.toolCalls[0].arguments], [200, '{"n":1e400}'])
+    }).pipe(Effect.provide(served(openRules)))
+  )
+
   it.effect("lists interceptions newest first, page by page, with times as text", () =>
     Effect.gen(function* () {
       yield* record

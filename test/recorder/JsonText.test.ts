@@ -27,4 +27,10 @@ describe("presented", () => {
     expect(presented(brackets)).toStrictEqual(JSON.parse(brackets))
     expect(presented(`[${"[],".repeat(500)}1]`)).toHaveLength(501)
   })
+  it.each(["1e400", "[-1e999]", '{"a":{"b":[1,-1e400]}}'])(
+    "is the text of %s, in which a number is infinite",
+    (text) => {
+      expect(presented(text)).toBe(text)
+    }
+  )
 })
