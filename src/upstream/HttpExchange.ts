@@ -125,17 +125,26 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
       this.queue.fail(new UpstreamError({ provider, reason: new Cut({ detail: describe(error) }) }))
       return
     }
-    const reason = this.reasonOf((error as NodeJS.ErrnoException).code ?? "", describe(error))
+    const reason = this.reasonOf(error)
     this.resume(Effect.fail(new UpstreamError({ provider, reason })))
   }
 
   /** Why no head came. Behind the start of the request the provider has got it, or a part of it. */
-  private reasonOf(code: string, detail: string): UpstreamError["reason"] {
+  private reasonOf(error: Error): UpstreamError["reason"] {
+    const { code } = error as NodeJS.ErrnoException
     if (code === "UND_ERR_CONNECT_TIMEOUT") return new TimedOut({ limit: "connect" })
-    if (code.startsWith("HPE_") || code === "UND_ERR_HEADERS_OVERFLOW") return new Malformed({ detail })
+    const detail = describe(error)
+    if (code === "UND_ERR_HEADERS_OVERFLOW" || isUnreadable(error)) return new Malformed({ detail })
     return this.controller === undefined ? new Unreachable({ detail }) : new Unreachable({ detail, sent: true })
   }
 }
+
+/**
+ * Whether an answer came that is no HTTP. The parser's errors have a name only; a `100 Continue` that nobody expected
+ * (RFC 9110, section 10.1.1) closes the socket with no more than a message.
+ */
+const isUnreadable = ({ message, name }: Error): boolean =>
+  name === "HTTPParserError" || (name === "SocketError" && message === "bad response")
 
 /** What a socket error says, its code first: that is what people search for. */
 const describe = (error: Error): string => {

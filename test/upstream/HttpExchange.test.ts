@@ -3,7 +3,7 @@ import { Duration, Effect, Fiber, Scope, Exit } from "effect"
 import type { ExchangeRequest } from "../../src/upstream/Exchange.ts"
 import { httpExchange } from "../../src/upstream/HttpExchange.ts"
 import { drain, readAll } from "../support/Exchanges.ts"
-import { muteServer } from "../support/MuteServer.ts"
+import { muteServer, talkingServer } from "../support/MuteServer.ts"
 import { gate, UpstreamServer } from "../support/UpstreamServer.ts"
 
 const connect = Duration.millis(200)
@@ -107,6 +107,20 @@ describe("an exchange over HTTP", () => {
       assert.strictEqual(server.requests.length, 2)
     })
   )
+
+  for (const [name, said] of [
+    ["no HTTP", "HELLO\r\n\r\n"],
+    ["a control character in a header", "HTTP/1.1 200 OK\r\nx-a: b\u0001c\r\ncontent-length: 0\r\n\r\n"],
+    ["a 100 Continue that nobody expected", "HTTP/1.1 100 Continue\r\n\r\n"]
+  ] as const) {
+    it.live(`is malformed where the upstream says ${name}`, () =>
+      Effect.gen(function* () {
+        const port = yield* talkingServer(said)
+        const { reason } = yield* Effect.flip(readAll(yield* exchanger, request(`http://127.0.0.1:${port}/v1`)))
+        assert.strictEqual(reason._tag, "Malformed")
+      })
+    )
+  }
 
   it.live("does not begin where connecting takes too long, the handshake of TLS included", () =>
     Effect.gen(function* () {
