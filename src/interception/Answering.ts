@@ -2,7 +2,7 @@ import { Cause, Effect, Exit, Pull, Scope } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type { AnswerWriter, TransportName, TurnReader } from "../dialect/Dialect.ts"
 import { type GatewayError, gatewayError } from "../dialect/GatewayError.ts"
-import type { Frame } from "../wire/Frame.ts"
+import { Frame } from "../wire/Frame.ts"
 import {
   Cut,
   type IdleTimers,
@@ -50,6 +50,8 @@ export class Answering {
   private outcomeSent = false
   /** The end of a frame whose beginning went on unread waits for its commit. */
   private endHeld = false
+  /** The end has been sent. */
+  private over = false
   /** And whoever reads has come back for more: it was taken. */
   private outcomeTaken = false
 
@@ -94,7 +96,7 @@ export class Answering {
   }
 
   keepAlive(): Frame | null {
-    return this.decode.midFrame || this.endHeld ? null : this.writer.keepAlive(this.transport)
+    return this.decode.midFrame || this.endHeld || this.over ? null : this.writer.keepAlive(this.transport)
   }
 
   /** Whether what came so far can go on, and at the end whether it was all. */
@@ -102,10 +104,9 @@ export class Answering {
     const { reader } = this
     if (reader.malformed !== null) return this.error(new Malformed({ detail: this.unreadable(reader.malformed) }))
     if (!ended) {
-      if (!reader.holding) return null
-      if (reader.ended) return onCalls
-      // No client sees that the turn is over: what may still come of it is not waited for without an end.
-      if (reader.outcome !== null) this.endSoon()
+      if (reader.ended) return reader.holding ? onCalls : null
+      // Behind an error, or an end that no client is shown, there is little to come.
+      if (reader.outcome === "failed" || (reader.holding && reader.outcome !== null)) this.endSoon()
       return null
     }
     if (this.decode.midFrame) return this.error(new Cut({ detail: "it ended inside a frame" }))
@@ -151,8 +152,11 @@ export class Answering {
       const end: FramePull = Effect.suspend(() => {
         after = behindEnd
         this.endSoon()
-        this.progress.framesOut += frames.length - last
-        return Effect.as(this.settle(this.ending()), this.shown(frames.slice(last)))
+        this.progress.framesOut++
+        return Effect.map(this.settle(this.ending()), () => {
+          this.over = true
+          return this.shown(frames.slice(last))
+        })
       })
       if (last === 0) return end
       after = end
@@ -280,7 +284,13 @@ export class Answering {
 
   /** What the stages saw so far. */
   get sight(): TurnSight {
-    return { framesIn: this.read.frames, overflowed: this.decode.overflowed, summary: this.reader.summary() }
+    const summary = this.reader.summary()
+    const { finishReason } = summary
+    return {
+      framesIn: this.read.frames,
+      overflowed: this.decode.overflowed,
+      summary: finishReason === null ? summary : { ...summary, finishReason: this.clean(finishReason) }
+    }
   }
 
   private get close(): Effect.Effect<void> {
@@ -341,9 +351,10 @@ export class Answering {
 
 /** The frame without credentials: the same one where there are none in it. */
 const masked = (frame: Frame, secrets: ReadonlyArray<string>): Frame => {
-  const data = frame.source.subarray(frame.dataStart, frame.dataEnd)
-  const clean = maskBytes(data, secrets)
-  return clean === data ? frame : frame.splice(frame.dataStart, frame.dataEnd, clean)
+  const { bytes, kind, event, lines, terminal } = frame
+  const clean = maskBytes(bytes, secrets)
+  // Nobody reads it any more: where its data stands in it makes no difference.
+  return clean === bytes ? frame : new Frame(clean, 0, clean.length, kind, event, 0, clean.length, lines, terminal)
 }
 
 /** What a client is told of an upstream that failed. */

@@ -6,14 +6,23 @@ import { Recorder } from "../recorder/Recorder.ts"
 import type { Interception as Row } from "../recorder/Records.ts"
 import { Sessions } from "../sessions/Sessions.ts"
 import { type InjectedTool, ToolCatalog } from "../tools/ToolCatalog.ts"
-import { IdleTimers, type OpenedTurn, type Route, ShuttingDown, Upstream, UpstreamError } from "../upstream/Upstream.ts"
+import {
+  IdleTimers,
+  type NoRoute,
+  type OpenedTurn,
+  type Route,
+  ShuttingDown,
+  Upstream,
+  UpstreamError
+} from "../upstream/Upstream.ts"
 import { Answer, type FramePull, first } from "./Answer.ts"
 import { clientError } from "./Answering.ts"
 import { errorAnswer } from "./ErrorAnswer.ts"
 import { type Head, type InboundRequest, type Refused, refusal } from "./InboundRequest.ts"
 import { Observer, unfailing } from "./Observer.ts"
-import { recordError, Settlement, type TurnProgress } from "./Settlement.ts"
+import { recordError, shortened, Settlement, type TurnProgress } from "./Settlement.ts"
 import { Turns } from "./Turns.ts"
+import { shownHeaders } from "./ShownHeaders.ts"
 import { uuidV7 } from "./Uuid.ts"
 
 /** What the engine takes from the configuration. */
@@ -95,7 +104,7 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
       actor: request.actor(use ?? { kind: "none", hint: null }),
       provider: route?.provider.name ?? request.provider,
       providerType: route?.provider.type ?? null,
-      requestedModel: asked === null || asked.model === "" ? null : asked.model,
+      requestedModel: asked === null || asked.model === "" ? null : shortened(asked.model),
       servedModel: null,
       dialect: request.dialect,
       transport: null,
@@ -159,25 +168,25 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
 
     // read ▸ route
     const read = dialect.view(request.body)
+    const unrouted = (route: NoRoute, asked: RequestView | null) =>
+      reject(dialect, settlementOf(request, null, asked).settlement, gatewayError(404, route.code, route.message))
+    const named = request.provider === null ? null : upstream.named(request.provider, request.dialect)
+    if (named !== null && "_tag" in named) {
+      return yield* yield* unrouted(named, read._tag === "RequestView" ? read : null)
+    }
     // A stored prompt may name the model; but where the path names no provider, only the request's model can.
-    const placeless = request.provider === null && request.dialect !== null
+    const placeless = named === null && request.dialect !== null
     const asked = read._tag === "RequestView" && read.model === "" && placeless ? noModel : read
     if (asked._tag === "BadRequest") {
-      const named = request.provider === null ? null : upstream.named(request.provider, request.dialect)
-      const route = named === null || "_tag" in named ? null : named
-      return yield* yield* reject(dialect, settlementOf(request, route, null).settlement, badRequest(asked))
+      return yield* yield* reject(dialect, settlementOf(request, named, null).settlement, badRequest(asked))
     }
-    const route =
-      request.provider === null
-        ? upstream.forModel(asked.model, request.dialect)
-        : upstream.named(request.provider, request.dialect)
-    if ("_tag" in route) {
-      const { settlement } = settlementOf(request, null, asked)
-      return yield* yield* reject(dialect, settlement, gatewayError(404, route.code, route.message))
-    }
+    const route = named ?? upstream.forModel(asked.model, request.dialect)
+    if ("_tag" in route) return yield* yield* unrouted(route, asked)
 
     // The client's bytes, but for the spans that have to change.
     const renamed = route.model !== null && route.model !== asked.model
+    /** What the client calls the model, where its upstream is asked for another. */
+    const model = renamed ? asked.model : null
     const withModel = renamed ? dialect.edit.model(request.body, route.model!) : request.body
     const withUsage = route.provider.askUsage ? dialect.edit.askForUsage(asked, withModel) : withModel
     const usageAdded = withUsage !== withModel
@@ -229,7 +238,7 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
       .pipe(Effect.catch(({ error }) => unanswered(dialect, settlement, turns.progress, error)))
 
     if (opened.status < 200 || opened.status > 299) {
-      return yield* relayError(settlement, turns.progress, opened, settings.limits.event_bytes).pipe(
+      return yield* relayError(settlement, turns.progress, opened, settings.limits.event_bytes, model).pipe(
         Effect.catch((error) => unanswered(dialect, settlement, turns.progress, error))
       )
     }
@@ -238,14 +247,14 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
     const { client_usage } = settings.tools
     const writer = dialect.answer({
       asked,
-      model: renamed ? asked.model : null,
+      model,
       usageAdded,
       injected: tools.length > 0,
       usage: client_usage !== "auto" ? client_usage : codingAgent ? "context" : "sum",
       headers: request.headers
     })
     const answering = turns.answer(opened, writer)
-    const head = headOf(settlement, opened, renamed ? asked.model : null)
+    const head = headOf(settlement.row.id, opened, model)
     if (opened.transport === "json") {
       return yield* wholeAnswer(settlement.row.id, head, answering.pull).pipe(
         Effect.catch((error) => Effect.fail(refusal(clientError(error), settlement.row.id, dialect)))
@@ -298,20 +307,11 @@ const noModel: BadRequest = { _tag: "BadRequest", message: "you must provide a m
 const badRequest = (bad: BadRequest): GatewayError =>
   gatewayError(400, "invalid_request", bad.message, { param: bad.param })
 
-/**
- * The head a client is shown.
- *
- * @param model what the client called the model, where its upstream was asked for another
- */
-const headOf = (settlement: Settlement, opened: OpenedTurn, model: string | null): Head => {
-  const headers: { [name: string]: string | ReadonlyArray<string> } = {
-    ...opened.headers,
-    "x-sluice-interception-id": settlement.row.id
-  }
-  // Codex warns of a rerouted model where this is not what it asked for.
-  if (model !== null && headers["openai-model"] !== undefined) headers["openai-model"] = model
-  return { status: opened.status, headers }
-}
+/** The head a client is shown. */
+const headOf = (id: string, opened: OpenedTurn, model: string | null): Head => ({
+  status: opened.status,
+  headers: { ...shownHeaders(opened, model), "x-sluice-interception-id": id }
+})
 
 /** A JSON answer's head waits for its body, so that one that breaks off can still be answered with an error. */
 const wholeAnswer = Effect.fnUntraced(function* (id: string, head: Head, pull: FramePull) {
@@ -328,7 +328,8 @@ const relayError = Effect.fnUntraced(function* (
   settlement: Settlement,
   progress: TurnProgress,
   opened: OpenedTurn,
-  limit: number
+  limit: number,
+  model: string | null
 ) {
   const error = yield* errorAnswer(opened, limit, settlement.row.provider ?? "")
   progress.firstFrameAt = null
@@ -339,7 +340,7 @@ const relayError = Effect.fnUntraced(function* (
     error: recordError("upstream_status", `the upstream answered ${opened.status}${said}`),
     complete: false
   })
-  const { status, headers } = headOf(settlement, opened, null)
+  const { status, headers } = headOf(settlement.row.id, opened, model)
   return new Answer({
     id: settlement.row.id,
     head: { status, headers: { ...headers, ...error.headers } },

@@ -180,11 +180,11 @@ export class Settlement {
       startedAt: progress.startedAt,
       endedAt,
       transport: progress.transport,
-      upstreamResponseId: summary?.responseId ?? null,
-      servedModel: summary?.model ?? null,
+      upstreamResponseId: shortened(summary?.responseId),
+      servedModel: shortened(summary?.model),
       httpStatus: progress.httpStatus,
       status: ending.status,
-      finishReason: summary?.finishReason ?? null,
+      finishReason: shortened(summary?.finishReason),
       error: ending.error,
       timeToFirstFrameMs: progress.firstFrameAt === null ? null : progress.firstFrameAt - progress.startedAt,
       durationMs: endedAt - progress.startedAt,
@@ -271,6 +271,13 @@ const toolCallOf = (interceptionId: string, turnId: string, call: SeenToolCall):
   error: call.runner === "gateway" ? notRun : null,
   durationMs: null
 })
+
+/** The most characters that are recorded of a name that somebody else has given: nobody needs a megabyte of it. */
+const longestName = 1000
+
+/** A name as it is recorded. */
+export const shortened = (name: string | null | undefined): string | null =>
+  name === null || name === undefined ? null : name.length > longestName ? name.slice(0, longestName) : name
 
 /** What is said of an injected call, where nothing else is. */
 const notRun: RecordError = { code: "internal", message: "it was not run: its turn did not come to a good end" }

@@ -18,16 +18,22 @@ export class Read implements Stage<Frame, Frame> {
   }
 
   push(input: ReadonlyArray<Frame>, out: Array<Frame>): void {
-    this.frames += input.length
-    if (this.kept !== null) this.keep(input)
-    for (const frame of input) this.reader.push(frame, out)
+    const { reader } = this
+    for (const frame of input) {
+      if (reader.ended) {
+        // What stands behind the end of an answer says nothing of it, in whichever chunk it comes. It goes on with it.
+        if (!reader.holding) out.push(frame)
+        continue
+      }
+      this.frames++
+      if (this.kept !== null) this.keep(frame)
+      reader.push(frame, out)
+    }
   }
 
-  private keep(input: ReadonlyArray<Frame>): void {
-    for (const frame of input) {
-      this.room -= frame.length
-      this.kept!.push(frame)
-    }
+  private keep(frame: Frame): void {
+    this.room -= frame.length
+    this.kept!.push(frame)
     if (this.room < 0) this.kept = null
   }
 
