@@ -1,5 +1,5 @@
 import type { ClientUsage } from "./Dialect.ts"
-import { isObject, type JsonObject } from "./Json.ts"
+import { isObject, type JsonObject, memberOf, setMember } from "./Json.ts"
 
 /** What the members of a protocol's usage object count. */
 export interface UsageMembers {
@@ -31,10 +31,10 @@ export const combinedUsage = (
   if (how === "sum") return sum
   const combined: { [key: string]: unknown } = {}
   for (const key of Object.keys(sum)) {
-    if (!members.input.has(key)) combined[key] = sum[key]
-    else if (key in last) combined[key] = last[key]
+    if (!members.input.has(key)) setMember(combined, key, sum[key])
+    else if (Object.hasOwn(last, key)) combined[key] = last[key]
   }
-  if (members.total === null || !(members.total.key in combined)) return combined
+  if (members.total === null || !Object.hasOwn(combined, members.total.key)) return combined
   const [input, output] = members.total.of.map((key) => combined[key])
   if (typeof input === "number" && typeof output === "number") combined[members.total.key] = input + output
   else delete combined[members.total.key]
@@ -44,8 +44,8 @@ export const combinedUsage = (
 /** Two usage objects as one: the members of the later in their order, then those that only the earlier has. */
 const added = (earlier: JsonObject, later: JsonObject, depth: number): JsonObject => {
   const sum: { [key: string]: unknown } = {}
-  for (const key of Object.keys(later)) sum[key] = addedValue(earlier[key], later[key], depth)
-  for (const key of Object.keys(earlier)) if (!(key in later)) sum[key] = earlier[key]
+  for (const key of Object.keys(later)) setMember(sum, key, addedValue(memberOf(earlier, key), later[key], depth))
+  for (const key of Object.keys(earlier)) if (!Object.hasOwn(later, key)) setMember(sum, key, earlier[key])
   return sum
 }
 

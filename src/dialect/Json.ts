@@ -12,3 +12,13 @@ export const jsonText = (value: unknown): string | null => {
 
 export const isObject = (value: unknown): value is JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value)
+
+/** A member of an object that came as JSON. What every object inherits, as `constructor`, is none. */
+export const memberOf = (object: JsonObject, key: string): unknown =>
+  Object.hasOwn(object, key) ? object[key] : undefined
+
+/** Gives an object of ours a member of whatever name: to assign `__proto__` would change what the object inherits. */
+export const setMember = (object: { [key: string]: unknown }, key: string, value: unknown): void => {
+  if (key !== "__proto__") object[key] = value
+  else Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true })
+}

@@ -1,4 +1,4 @@
-import { isObject, type JsonObject, jsonText } from "./Json.ts"
+import { isObject, type JsonObject, jsonText, memberOf, setMember } from "./Json.ts"
 
 /** What a turn used, in disjoint counts: no token is in two of `input`, `cacheRead`, `cacheWrite` and `output`. */
 export interface TokenUsage {
@@ -26,8 +26,8 @@ export const latest = (earlier: JsonObject | null, later: JsonObject, depth = 0)
   for (const key of Object.keys(later)) {
     const value = later[key]
     if (value === null || value === undefined) continue
-    const before = merged[key]
-    merged[key] = depth === 0 && isObject(before) && isObject(value) ? latest(before, value, 1) : value
+    const before = memberOf(merged, key)
+    setMember(merged, key, depth === 0 && isObject(before) && isObject(value) ? latest(before, value, 1) : value)
   }
   return merged
 }
@@ -99,7 +99,7 @@ const fromOpenAi = (usage: JsonObject, names: Names): TokenUsage => {
   const note = (from: JsonObject, prefix: string, known: ReadonlySet<string>) => {
     for (const key of Object.keys(from)) {
       const value = known.has(key) ? null : count(from[key])
-      if (value !== null && value > 0) other[prefix + key] = value
+      if (value !== null && value > 0) setMember(other, prefix + key, value)
     }
   }
   note(usage, "", names.known)
@@ -145,9 +145,9 @@ export const fromMessages = (usage: JsonObject): TokenUsage => {
   const other: { [name: string]: number } = {}
   const note = (from: JsonObject, prefix: string) => {
     for (const key of Object.keys(from)) {
-      const name = messagesNames[prefix + key] ?? prefix + key
+      const name = messagesNames.get(prefix + key) ?? prefix + key
       const value = name === "" ? null : count(from[key])
-      if (value !== null && value > 0) other[name] = value
+      if (value !== null && value > 0) setMember(other, name, value)
       else if (prefix === "" && isObject(from[key])) note(from[key], `${key}.`)
     }
   }
@@ -171,13 +171,13 @@ const objectAt = (object: JsonObject, key: string): JsonObject => {
 }
 
 /** What counts of Messages are called among the others; empty where they stand elsewhere. */
-const messagesNames: { readonly [path: string]: string } = {
-  input_tokens: "",
-  output_tokens: "",
-  cache_read_input_tokens: "",
-  cache_creation_input_tokens: "",
-  "cache_creation.ephemeral_5m_input_tokens": "cache_write_5m",
-  "cache_creation.ephemeral_1h_input_tokens": "cache_write_1h",
-  "output_tokens_details.thinking_tokens": "",
-  "server_tool_use.web_search_requests": "web_search_requests"
-}
+const messagesNames: ReadonlyMap<string, string> = new Map([
+  ["input_tokens", ""],
+  ["output_tokens", ""],
+  ["cache_read_input_tokens", ""],
+  ["cache_creation_input_tokens", ""],
+  ["cache_creation.ephemeral_5m_input_tokens", "cache_write_5m"],
+  ["cache_creation.ephemeral_1h_input_tokens", "cache_write_1h"],
+  ["output_tokens_details.thinking_tokens", ""],
+  ["server_tool_use.web_search_requests", "web_search_requests"]
+])

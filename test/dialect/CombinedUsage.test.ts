@@ -72,6 +72,16 @@ describe("the usage of several turns as one", () => {
     ])
   })
 
+  it.each(["sum", "context"] as const)("takes the names that every object knows for names: %s", (how) => {
+    const named = JSON.parse('{"constructor":5,"toString":7,"__proto__":{"output":1,"total":3}}') as JsonObject
+    const sum = '{"constructor":10,"toString":14,"__proto__":{"output":2,"total":6}}'
+    expect(JSON.stringify(combinedUsage([named, named], how, members))).toBe(sum)
+    const json = JSON.stringify(combinedUsage([named, { x: 1 }], how, members))
+    expect(json).toBe(`{"x":1,"constructor":5,"toString":7,"__proto__":{"output":1,"total":3}}`)
+    expect(combinedUsage([{ x: 1 }, named], how, members).total).toBeUndefined()
+    expect(JSON.stringify(combinedUsage([{ x: 1 }, { constructor: 5 }], how, members))).toBe('{"constructor":5,"x":1}')
+  })
+
   it("is not led into the depth", () => {
     const deep = JSON.parse(`${'{"a":'.repeat(100_000)}1${"}".repeat(100_000)}`)
     expect(() => combinedUsage([deep, deep], "sum", members)).not.toThrow()

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest"
+import type { JsonObject } from "../../src/dialect/Json.ts"
 import { fromChat, fromMessages, fromResponses, latest } from "../../src/dialect/Usage.ts"
 
 describe("later usage over earlier", () => {
@@ -13,6 +14,30 @@ describe("later usage over earlier", () => {
     expect(latest(earlier, { details: null })).toEqual(earlier)
     expect(latest(null, later)).toBe(later)
     expect(earlier.completion_tokens).toBe(1)
+  })
+})
+
+describe("names that every object knows", () => {
+  const named = '{"constructor":5,"toString":7,"__proto__":{"cache_read_input_tokens":1234,"cached_tokens":9}}'
+  const usage = () => JSON.parse(named) as JsonObject
+
+  it("are names like any other in a usage object", () => {
+    const other = { constructor: 5, toString: 7 }
+    expect(fromChat(usage()).other).toEqual(other)
+    expect(fromResponses(usage()).other).toEqual(other)
+    expect(fromMessages(usage()).other).toEqual({
+      ...other,
+      "__proto__.cache_read_input_tokens": 1234,
+      "__proto__.cached_tokens": 9
+    })
+    expect(Object.entries(fromChat(JSON.parse('{"__proto__":3}') as JsonObject).other)).toEqual([["__proto__", 3]])
+  })
+
+  it("bring nothing in when later usage is folded over earlier", () => {
+    const folded = latest({ input_tokens: 1 }, usage())
+    expect(fromMessages(folded)).toMatchObject({ input: 1, cacheRead: null })
+    expect(fromMessages(folded).raw).toBe(`{"input_tokens":1,${named.slice(1)}`)
+    expect(JSON.stringify(latest(usage(), usage()))).toBe(named)
   })
 })
 
