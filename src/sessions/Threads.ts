@@ -1,6 +1,6 @@
 import { Effect, Fiber, Layer } from "effect"
 import type { AnsweredToolCall } from "../dialect/Dialect.ts"
-import { digestOf } from "./Arguments.ts"
+import { digestOf } from "../dialect/Arguments.ts"
 import { clientOf, isCodingAgent } from "./Clients.ts"
 import { sessionIdOf } from "./SessionId.ts"
 import { type MadeToolCall, noThread, Sessions, type Thread, type Threaded } from "./Sessions.ts"

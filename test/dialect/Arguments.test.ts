@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { digestOf } from "../../src/sessions/Arguments.ts"
+import { digestOf } from "../../src/dialect/Arguments.ts"
 
 describe("digestOf", () => {
   it.each<readonly [string, unknown, unknown]>([
