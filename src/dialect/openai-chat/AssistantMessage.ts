@@ -35,7 +35,7 @@ const bodyMessage = (frame: Frame, message: JsonObject, at: number): string | nu
   if (message.role !== "assistant") edits.push({ op: "set", path: ["role"], raw: '"assistant"' })
   const calls = new ToolCalls()
   const pieces = Array.isArray(message.tool_calls) ? message.tool_calls : []
-  const places = pieces.map((piece) => (isObject(piece) ? calls.add(0, piece) : null))
+  const places = pieces.map((piece) => (isObject(piece) ? calls.add(0, piece, true) : null))
   for (const [place, call] of places.entries()) {
     if (call === null || call.callId !== "") continue
     edits.push({ op: "set", path: ["tool_calls", place, "id"], raw: JSON.stringify(calls.idOf(call)) })

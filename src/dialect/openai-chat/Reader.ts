@@ -124,7 +124,7 @@ export class ChatReader implements TurnReader {
     if (Array.isArray(chunk.choices)) {
       for (let at = 0; at < chunk.choices.length; at++) {
         const choice: unknown = chunk.choices[at]
-        if (isObject(choice)) this.readChoice(choice, at)
+        if (isObject(choice)) this.readChoice(choice, at, frame.kind === "body")
       }
       this.conclude()
     }
@@ -138,7 +138,7 @@ export class ChatReader implements TurnReader {
     if (this.outcome === null) this.outcome = this.reached
   }
 
-  private readChoice(choice: JsonObject, place: number): void {
+  private readChoice(choice: JsonObject, place: number, isBody: boolean): void {
     const index = typeof choice.index === "number" ? choice.index : 0
     this.choices.add(index)
     const said = isObject(choice.delta) ? choice.delta : isObject(choice.message) ? choice.message : null
@@ -146,7 +146,10 @@ export class ChatReader implements TurnReader {
       // Some providers send the same thought under both names.
       const thought = textOr(said.reasoning_content, said.reasoning)
       if (thought !== null) this.think(index, thought)
-      if (Array.isArray(said.tool_calls)) this.readCalls(index, said.tool_calls, place, said === choice.delta)
+      if (Array.isArray(said.tool_calls)) {
+        const where = { choice: place, said: said === choice.delta ? "delta" : "message" } as const
+        this.readCalls(index, said.tool_calls, where, isBody)
+      }
       if (isObject(said.function_call)) this.calls.add(index, { index: -1, function: said.function_call })
     }
     // Some providers send an empty one until there is one.
@@ -160,15 +163,19 @@ export class ChatReader implements TurnReader {
     else pieces.push(text)
   }
 
-  private readCalls(choice: number, calls: ReadonlyArray<unknown>, place: number, isDelta: boolean): void {
+  private readCalls(
+    choice: number,
+    calls: ReadonlyArray<unknown>,
+    where: Pick<Piece, "choice" | "said">,
+    isBody: boolean
+  ): void {
     for (let at = 0; at < calls.length; at++) {
       const piece = calls[at]
       if (!isObject(piece)) continue
-      const call = this.calls.add(choice, piece)
+      const call = this.calls.add(choice, piece, isBody)
       if (this.withholding === null) continue
-      const indexed = typeof piece.index === "number"
       this.pieces ??= []
-      this.pieces.push({ choice: place, said: isDelta ? "delta" : "message", at, indexed, call })
+      this.pieces.push({ ...where, at, indexed: typeof piece.index === "number", call })
     }
   }
 

@@ -26,11 +26,16 @@ export class ToolCalls {
     this.names = injected
   }
 
-  /** Adds an element of `tool_calls`. Answers the call it is a piece of. */
-  add(choice: number, piece: JsonObject): OpenCall {
+  /**
+   * Adds an element of `tool_calls`. Answers the call it is a piece of.
+   *
+   * @param isWhole whether it is a call of its own, as in a body, and not a piece of one
+   */
+  add(choice: number, piece: JsonObject, isWhole = false): OpenCall {
     const body = isObject(piece.function) ? piece.function : isObject(piece.custom) ? piece.custom : {}
     const id = typeof piece.id === "string" ? piece.id : ""
-    const call = this.callFor(choice, typeof piece.index === "number" ? piece.index : null, id)
+    const index = typeof piece.index === "number" ? piece.index : null
+    const call = (isWhole ? null : this.knownFor(choice, index, id)) ?? this.open(choice, index, id)
     if (call.callId === "") call.callId = id
     if (isObject(piece.custom)) call.json = false
     if (call.name === "" && typeof body.name === "string" && body.name !== "") this.named(call, body.name)
@@ -61,10 +66,10 @@ export class ToolCalls {
   }
 
   /**
-   * The call a piece belongs to: the latest one at its index, unless the piece brings another id, for some providers
+   * The call that a piece goes on with: the latest one at its index, unless the piece brings another id, for some providers
    * give every parallel call the index 0. Without an index the id decides, and without both the latest call.
    */
-  private callFor(choice: number, index: number | null, id: string): OpenCall {
+  private knownFor(choice: number, index: number | null, id: string): OpenCall | null {
     const known = id === "" ? undefined : this.all.find((call) => call.callId === id && call.choice === choice)
     if (known !== undefined && (index === null || known.index === index)) return known
     for (let i = this.all.length - 1; i >= 0; i--) {
@@ -77,6 +82,10 @@ export class ToolCalls {
       }
       return call
     }
+    return null
+  }
+
+  private open(choice: number, index: number | null, id: string): OpenCall {
     const call: OpenCall = {
       choice,
       index: index ?? this.all.length,

@@ -69,3 +69,42 @@ describe("the prompt of a chat request", () => {
     expect(promptOf(["hello"])).toBeNull()
   })
 })
+
+describe("the tools of a chat request", () => {
+  const toolsOf = (more: object) => {
+    const seen = read({ model: "m", messages: [], ...more })
+    return seen._tag === "RequestView" ? seen.tools : undefined
+  }
+  const named = { type: "function", function: { name: "f" } }
+
+  it("are the names of its functions and custom tools", () => {
+    const tools = [
+      named,
+      { type: "custom", custom: { name: "c" } },
+      null,
+      1,
+      { type: "web_search" },
+      { function: { name: 1 } }
+    ]
+    expect(toolsOf({ tools })).toEqual({ names: ["f", "c"], open: true })
+  })
+
+  it.each([
+    [{}, true],
+    [{ tools: null }, true],
+    [{ tools: [] }, true],
+    [{ tools: {} }, false],
+    [{ tools: "x" }, false],
+    [{ tool_choice: "none" }, false],
+    [{ tools: [named], tool_choice: "auto" }, true],
+    [{ tools: [named], tool_choice: { type: "function", function: { name: "f" } } }, true],
+    [{ n: 1 }, true],
+    [{ n: null }, true],
+    [{ n: 2 }, false],
+    [{ functions: [{ name: "f" }] }, false],
+    [{ functions: null, function_call: null }, true],
+    [{ function_call: "auto" }, false]
+  ])("may be more or not: %j", (more, open) => {
+    expect(toolsOf(more)?.open).toBe(open)
+  })
+})
