@@ -122,6 +122,9 @@ export const requestFilter = (
   }
 }
 
+/** Headers of which a client expects one (RFC 9110, section 5.3); an upstream that sends more means the first. */
+const single = new Set(["content-type", "retry-after", "retry-after-ms"])
+
 const comesBack = remembered((name) => isBackward(name) && !isNever(name))
 
 /** What of a provider's response head a client is shown. */
@@ -130,7 +133,8 @@ export const responseHeaders = (headers: HeaderMap): { [name: string]: string | 
   const dropped = hopByHop(headers)
   for (const name in headers) {
     const value = headers[name]
-    if (value !== undefined && comesBack(name) && !dropped.includes(name)) kept[name] = value
+    if (value === undefined || !comesBack(name) || dropped.includes(name)) continue
+    kept[name] = typeof value !== "string" && single.has(name) ? (value[0] ?? "") : value
   }
   return kept
 }

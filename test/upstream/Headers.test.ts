@@ -122,6 +122,16 @@ describe("response headers", () => {
     expect(responseHeaders(sent)).toEqual(valued(["content-type"]))
   })
 
+  it("are the first where a client expects one", () => {
+    const sent = { "content-type": ["a", "b"], "retry-after": ["1", "2"], "retry-after-ms": ["3"], "x-request-id": "r" }
+    expect(responseHeaders(sent)).toEqual({
+      "content-type": "a",
+      "retry-after": "1",
+      "retry-after-ms": "3",
+      "x-request-id": "r"
+    })
+  })
+
   it("keep the values of a repeated one apart", () => {
     expect(responseHeaders({ "openai-version": ["a", "b"] })).toEqual({ "openai-version": ["a", "b"] })
   })
