@@ -26,7 +26,8 @@ export const send = (
   if (answer.length !== null) return sendWhole(response, answer, answer.length)
   return Effect.suspend(() => {
     response.writeHead(answer.head.status, answer.head.headers as { [name: string]: string | Array<string> })
-    response.flushHeaders()
+    // As `flushHeaders` does, which writes UTF-8: what an upstream's header has beyond ASCII would come back twice encoded.
+    response.write("", "latin1")
     const sink = new Sink(response, answer, timers, limits)
     timers.watch(sink)
     const write = (frames: ReadonlyArray<Frame>) => sink.write(frames)

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { SluiceConfigInput } from "../../src/config/Config.ts"
+import { talkingServer } from "../support/MuteServer.ts"
 import { RawClient } from "../support/RawClient.ts"
 import type { RawTurn } from "../support/UpstreamServer.ts"
 import { answers, chat, completion, startGateway, wire } from "./InProcessGateway.ts"
@@ -176,6 +177,33 @@ describe("response headers", () => {
       const relayed = yield* RawClient.send({ url: `${url}/up/v1/models` })
       yield* relayed.ended
       assert.deepStrictEqual(shown(relayed.headers), { ...turn.headers, ...listed })
+    })
+  )
+
+  it.live.each([
+    ["JSON", "application/json", completion],
+    ["a stream", "text/event-stream", "data: [DONE]\n\n"]
+  ])("come back byte by byte, and a content-type once: %s", ([, type, body]) =>
+    Effect.gen(function* () {
+      // In UTF-8 and in Latin-1; HTTP says nothing of what such bytes mean (RFC 9110, section 5.5).
+      const odd = "x-request-id: caf\u00c3\u00a9 \u00e9"
+      const head = `HTTP/1.1 200 OK\r\nContent-Type: ${type}\r\ncontent-type: text/plain\r\n${odd}\r\n`
+      const up = yield* talkingServer(`${head}connection: close\r\ncontent-length: ${body.length}\r\n\r\n${body}`)
+      const { port } = yield* startGateway({
+        config: () => ({ providers: { up: { type: "openai", base_url: `http://127.0.0.1:${up}/v1` } } })
+      })
+      const sent = JSON.stringify(chat)
+      for (const request of [
+        `POST ${chatPath} HTTP/1.1\r\nContent-Length: ${sent.length}\r\n`,
+        "GET /up/v1/models HTTP/1.1\r\n"
+      ]) {
+        const connection = yield* wire(port)
+        connection.write(`${request}Host: localhost\r\nConnection: close\r\n\r\n${request.startsWith("P") ? sent : ""}`)
+        const answer = yield* connection.closed
+        assert.match(answer, /^HTTP\/1.1 200 /)
+        assert.include(answer, `${odd}\r\n`)
+        assert.deepStrictEqual(answer.match(/^content-type: .*$/gim), [`content-type: ${type}`])
+      }
     })
   )
 
