@@ -214,9 +214,10 @@ export class Answering {
    */
   endOnCalls(): { readonly sight: TurnSight; readonly ending: Ending; readonly end: ReadonlyArray<Frame> } {
     const end: Array<Frame> = []
-    const { ending, sight } = this
+    const { sight } = this
+    const ending = this.ending()
     this.reader.release(end)
-    return { sight, ending: ending(), end }
+    return { sight, ending, end }
   }
 
   /** The frames as they came; `null` where they were too many to be kept. */

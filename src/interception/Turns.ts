@@ -168,10 +168,9 @@ export class Turns {
       return yield* this.error(new OutOfTurns({ turns: maxTurns }))
     }
     const injected = calls.filter((call) => call.runner === "gateway")
-    const [results] = yield* Effect.all(
-      [this.runTools(progress, injected), settlement.settleTurn(progress, sight, ending)],
-      { concurrency: 2 }
-    )
+    // In this order, so that the turn is on record before its calls.
+    const settled = settlement.settleTurn(progress, sight, ending)
+    const [, results] = yield* Effect.all([settled, this.runTools(progress, injected)], { concurrency: 2 })
     if (mixed) {
       this.answering = turn
       return turn.finishWith(end)
