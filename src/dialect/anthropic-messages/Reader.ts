@@ -12,6 +12,7 @@ interface Block {
   readonly kind: "thinking" | "tool"
   readonly callId: string
   readonly name: string
+  /** Who runs a tool; of a thought it says nothing. */
   readonly runner: ToolRunner
   /** What stood in the block when it began. */
   readonly whole: string

@@ -4,7 +4,7 @@ import { isObject, type JsonObject } from "../Json.ts"
 import { blocksOf, isBlank } from "./Blocks.ts"
 
 /**
- * The tools come before the client's: its last tool usually ends a prefix to be cached (`cache_control`), which then
+ * The request with more tools. They come before the client's: its last tool usually ends a prefix to be cached (`cache_control`), which then
  * covers them too, and they change less often than a client's own.
  */
 export const injectTools = (body: Buffer, tools: ReadonlyArray<ToolDefinition>): Buffer => {
@@ -24,10 +24,11 @@ const toolText = ({ name, description, inputSchema }: ToolDefinition): string =>
   return `{"name":${JSON.stringify(name)}${described},"input_schema":${inputSchema}}`
 }
 
+/** Forbids the model to call any tool: https://docs.anthropic.com/en/api/messages, `tool_choice`. */
 export const forbidTools = (body: Buffer): Buffer => set(body, ["tool_choice"], '{"type":"none"}') ?? body
 
 /**
- * Appends the assistant's message, and one message of the user with all results: Anthropic wants those of parallel
+ * The request that goes on from a turn. Appends the assistant's message, and one message of the user with all results: Anthropic wants those of parallel
  * calls together. Where the request ends with the beginning of the answer, the answer goes on within that message.
  */
 export const continueWith = (

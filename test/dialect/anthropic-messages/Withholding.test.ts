@@ -145,6 +145,21 @@ describe("a turn with injected calls", () => {
     expect(textOf(out)).toBe(stream.slice(0, stop) + last)
   })
 
+  it("has no end to hold before it is said why it stopped", () => {
+    const silent = event({ type: "message_delta", delta: { stop_reason: null }, usage: { output_tokens: 1 } })
+    const said = event({ type: "message_delta", delta: { stop_reason: "tool_use" }, usage: { output_tokens: 2 } })
+    expect(read(framesOf(begin(0, one) + close(0) + silent)).reader.holding).toBe(false)
+    const { out, reader } = read(framesOf(begin(0, one) + close(0) + silent + said + event({ type: "message_stop" })))
+    expect([reader.holding, out]).toEqual([true, []])
+    reader.release(out)
+    expect(textOf(out)).toBe(silent + said + event({ type: "message_stop" }))
+  })
+
+  it("numbers blocks behind the highest that was shown, in whatever order they began", () => {
+    const events = begin(1, say("")) + begin(0, say("")) + begin(2, one) + begin(3, say(""))
+    expect(textOf(read(framesOf(events)).out)).toBe(begin(1, say("")) + begin(0, say("")) + begin(2, say("")))
+  })
+
   it("holds an end that has no blank line behind it", () => {
     const stream = streamOf({ blocks: [one] })
     const { out, reader } = read(framesOf(stream.slice(0, -1)))
