@@ -4,8 +4,8 @@ import { isObject, type JsonObject } from "../Json.ts"
 import { blocksOf, isBlank } from "./Blocks.ts"
 
 /**
- * The request with more tools. They come before the client's: its last tool usually ends a prefix to be cached (`cache_control`), which then
- * covers them too, and they change less often than a client's own.
+ * The request with more tools. They come before the client's: its last tool usually ends a prefix to be cached
+ * (`cache_control`), which then covers them too, and they change less often than a client's own.
  */
 export const injectTools = (body: Buffer, tools: ReadonlyArray<ToolDefinition>): Buffer => {
   const raw = tools.map(toolText).join(",")
@@ -28,8 +28,9 @@ const toolText = ({ name, description, inputSchema }: ToolDefinition): string =>
 export const forbidTools = (body: Buffer): Buffer => set(body, ["tool_choice"], '{"type":"none"}') ?? body
 
 /**
- * The request that goes on from a turn. Appends the assistant's message, and one message of the user with all results: Anthropic wants those of parallel
- * calls together. Where the request ends with the beginning of the answer, the answer goes on within that message.
+ * The request that goes on from a turn. Appends the assistant's message, and one message of the user with all results:
+ * Anthropic wants those of parallel calls together. Where the request ends with the beginning of the answer, the answer
+ * goes on within that message.
  */
 export const continueWith = (
   body: Buffer,
