@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer } from "effect"
+import { Duration, Effect, Fiber, Layer } from "effect"
 import type { SluiceConfigInput } from "../../src/config/Config.ts"
 import { make } from "../../src/config/Load.ts"
 import { layer } from "../../src/tools/McpServers.ts"
-import { type ToolAnswer, ToolCatalog } from "../../src/tools/ToolCatalog.ts"
+import { ToolCatalog } from "../../src/tools/ToolCatalog.ts"
 import { everythingOverHttp, everythingOverStdio } from "../support/McpEverything.ts"
 
 type Server = NonNullable<NonNullable<SluiceConfigInput["mcp"]>["servers"]>[string]
@@ -13,9 +13,6 @@ const catalogue = Effect.fnUntraced(function* (server: Server, tools: SluiceConf
   const context = yield* Layer.build(layer(config))
   return yield* Effect.provide(ToolCatalog, context)
 })
-
-const textOf = (answer: ToolAnswer) =>
-  answer.content.map((part) => (part.type === "text" ? part.text : `[${part.type}]`)).join("\n")
 
 const caller = (catalog: ToolCatalog["Service"]) => (tool: string, input: unknown) => {
   const found = catalog.tools(null).find(({ name }) => name === `bmcp_every_${tool}`)
@@ -37,12 +34,56 @@ describe.each(["streamable HTTP", "stdio"])("the reference server over %s", (tra
         content: [{ type: "text", text: "Echo: hi" }],
         error: null
       })
-      const sum = yield* call("get-sum", { a: 1, b: "two" })
+      assert.match((yield* call("get-sum", { a: 1, b: "two" })).error ?? "", /expected number/)
+      assert.deepStrictEqual((yield* call("get-sum", { a: 1, b: 2 })).content, [
+        { type: "text", text: "The sum of 1 and 2 is 3." }
+      ])
       const image = yield* call("get-tiny-image", "")
+      assert.deepStrictEqual(
+        image.content.map((part) => part.type),
+        ["text", "image", "text"]
+      )
+      assert.isTrue(image.content[1]?.type === "image" && image.content[1].mimeType === "image/png")
+      // It sends its structured content as text, too, and that is enough.
       const structured = yield* call("get-structured-content", { location: "New York" })
-      const long = yield* Effect.forkChild(call("trigger-long-running-operation", { duration: 30, steps: 10 }))
-      yield* Effect.sleep("100 millis")
-      yield* Fiber.interrupt(long)
+      assert.deepStrictEqual(
+        structured.content.map((part) => (part.type === "text" ? Object.keys(JSON.parse(part.text)) : part.type)),
+        [["temperature", "conditions", "humidity"]]
+      )
+      const schema = JSON.parse(catalog.tools(null).find(({ tool }) => tool === "echo")!.inputSchema)
+      assert.deepStrictEqual(
+        [schema.type, Object.keys(schema.properties), schema.required],
+        ["object", ["message"], ["message"]]
+      )
+    })
+  )
+
+  it.live("ends a long operation when its time is up, or when nobody waits for it any more", () =>
+    Effect.gen(function* () {
+      const catalog = yield* catalogue(yield* server, { call_timeout: "300 millis" })
+      const call = caller(catalog)
+      const operation = { duration: 20, steps: 40 }
+      const late = yield* call("trigger-long-running-operation", operation)
+      assert.strictEqual(late.error, "The tool trigger-long-running-operation of every did not answer within 300ms.")
+      const abandoned = yield* Effect.forkChild(call("trigger-long-running-operation", operation))
+      yield* Effect.sleep("50 millis")
+      yield* Fiber.interrupt(abandoned)
+      assert.strictEqual((yield* call("echo", { message: "still here" })).error, null)
+      const [duration, done] = yield* Effect.timed(call("trigger-long-running-operation", { duration: 0.1, steps: 2 }))
+      assert.strictEqual(done.error, null)
+      assert.isBelow(Number(Duration.toMillis(duration)), 300)
     })
   )
 })
+
+it.live("gives a program of the config no more of the environment than programs need", () =>
+  Effect.gen(function* () {
+    process.env["SLUICE_TEST_SECRET"] = "canary"
+    const catalog = yield* catalogue({ ...everythingOverStdio, env: { GIVEN: "given" } })
+    const { content } = yield* caller(catalog)("get-env", "{}")
+    const env = JSON.parse(content[0]?.type === "text" ? content[0].text : "{}")
+    assert.strictEqual(env["GIVEN"], "given")
+    assert.strictEqual(env["PATH"], process.env["PATH"])
+    assert.isUndefined(env["SLUICE_TEST_SECRET"])
+  }).pipe(Effect.ensuring(Effect.sync(() => delete process.env["SLUICE_TEST_SECRET"])))
+)
