@@ -31,17 +31,16 @@ export const describePart = (part: Exclude<ToolContent, { readonly type: "text" 
 }
 
 const errorPrefix = "Error: "
+const saysSo = /^error\b/i
 
 /**
  * What a tool answered, for a dialect whose results have no flag for failure: that of one that failed begins with
- * "Error: ", unless it says so already.
+ * "Error: ", unless its first text says so already.
  */
 export const contentOf = ({ content, isError }: ToolResult): ReadonlyArray<ToolContent> => {
   if (!isError) return content
   const at = content.findIndex((part) => part.type === "text")
   const first = content[at]
   if (first?.type !== "text") return [{ type: "text", text: `${errorPrefix}the tool failed` }, ...content]
-  return first.text.startsWith(errorPrefix)
-    ? content
-    : content.with(at, { type: "text", text: errorPrefix + first.text })
+  return saysSo.test(first.text) ? content : content.with(at, { type: "text", text: errorPrefix + first.text })
 }

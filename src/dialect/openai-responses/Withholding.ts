@@ -8,6 +8,7 @@ import { outputIndex } from "./Tools.ts"
 
 const itemAdded = "response.output_item.added"
 const itemDone = "response.output_item.done"
+const textDelta = "response.output_text.delta"
 const callArguments = "response.function_call_arguments."
 
 /**
@@ -47,6 +48,8 @@ export class Withholding {
    */
   push(frame: Frame, name: string, completed: boolean, out: Array<Frame>): void {
     if (this.holding) this.held.push(frame)
+    // Nearly every event is one of these.
+    else if (name === textDelta && this.withheldItems.size === 0 && this.queue.length === 0) out.push(frame)
     else if (this.queue.length > 0) {
       this.queue.push(frame)
       if (this.names(frame, name)) this.drain(completed, out)

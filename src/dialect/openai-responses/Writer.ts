@@ -66,8 +66,7 @@ export class ResponsesWriter implements AnswerWriter {
   /** An event of a turn behind the first: the answer has begun, and this goes on where the turn before stopped. */
   private pushLater(frame: Frame, name: string, out: Array<Frame>): void {
     if (beginnings.has(name)) return
-    const ends = endsAnswer(frame, name)
-    if (ends && name !== "error") {
+    if (endsAnswer(frame, name)) {
       out.push(this.renamed(this.joined(frame), eventModel).asTerminal())
       return
     }
@@ -76,20 +75,18 @@ export class ResponsesWriter implements AnswerWriter {
     const replacements: Array<Replacement> = []
     if (outputIndex !== null && this.earlier !== null)
       renumber(replacements, outputIndex, outputIndex.value + this.earlier.places)
-    if (sequence !== null) renumber(replacements, sequence, this.takeSequence(name, ends))
+    if (sequence !== null) renumber(replacements, sequence, this.takeSequence(name))
     const id = this.earlier?.id ?? null
     if (responseId !== null && id !== null) replacements.push({ span: responseId, raw: id })
     const shown = replaced(frame, replacements)
-    const whole = isAboutResponse(name) ? this.renamed(edited(shown, this.idEdits(shown)), eventModel) : shown
-    out.push(ends ? whole.asTerminal() : whole)
+    out.push(isAboutResponse(name) ? this.renamed(edited(shown, this.idEdits(shown)), eventModel) : shown)
   }
 
-  /** The number of an event that goes on now. What ends the answer waits, and what fills silence repeats a number. */
-  private takeSequence(name: string, ends: boolean): number {
+  /** The number of an event that goes on now. One that fills silence repeats the last. */
+  private takeSequence(name: string): number {
     if (name === "keepalive") return Math.max(0, this.lastSequence())
-    const number = this.lastSequence() + 1
-    if (!ends) this.sequence = number
-    return number
+    this.sequence = this.lastSequence() + 1
+    return this.sequence
   }
 
   /** Gives an event in the midst of a later turn that holds its response the id of the first. */

@@ -182,6 +182,25 @@ describe("several turns", () => {
     )
   })
 
+  it("leave the places to items that were never finished", () => {
+    const item = { type: "response.output_item.done", output_index: 2, item: message("a") }
+    const first = [
+      ...framesOf({ id: "r", items: [call("x")] }).slice(2, -1),
+      sse(item.type, JSON.stringify(item)),
+      sse("response.completed", '{"response":{"id":"r","output":[]}}')
+    ]
+    const { shown } = answerOf([first, framesOf({ id: "s", items: [message("c")] })])
+    const places = shown.map((frame) => (frame.json as { output_index?: number }).output_index)
+    expect(places).toEqual([1, ...Array<number>(7).fill(2), undefined])
+  })
+
+  it("end, over WebSocket, with an error too", () => {
+    const error = whole("message", Buffer.from('{"type":"error","status":400,"sequence_number":0}'))
+    const { shown } = answerOf([framesOf({ id: "r", items: [call("b")] }, "ws"), [error]])
+    expect(shown.at(-1)!.terminal).toBe(true)
+    expect(textOf(shown.slice(-1))).toBe('{"type":"error","status":400,"sequence_number":2}\n')
+  })
+
   it("join the text that some servers add to a body", () => {
     const body = (text: string, item: Item) =>
       whole(

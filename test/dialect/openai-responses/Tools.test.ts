@@ -147,7 +147,9 @@ describe("the request that goes on from a turn", () => {
     [[drawing, text("a")], false, [said("[image, image/svg+xml, 3 bytes: cannot be shown here]"), said("a")]],
     [[text("no")], true, "Error: no"],
     [[text("Error: no")], true, "Error: no"],
-    [[text("Error: no")], false, "Error: no"],
+    [[text("error -32602: no")], true, "error -32602: no"],
+    [[text("Errors")], true, "Error: Errors"],
+    [[text("no")], false, "no"],
     [[image, text("no"), text("more")], true, [shown, said("Error: no"), said("more")]],
     [[], true, "Error: the tool failed"],
     [[image], true, [said("Error: the tool failed"), shown]]
@@ -184,6 +186,11 @@ describe("a turn's output", () => {
     const partly = sse("response.completed", `{"response":{"output":[null,${texts[0]}]}}`)
     expect(output([...finished, partly])).toEqual(texts)
     expect(output([...finished, framesOf({ id: "r", items }).at(-1)!])).toEqual(texts)
+    expect(output([...finished, sse("response.completed", '{"response":{}}')])).toEqual(texts)
+  })
+
+  it("is taken in the order of the events where these say nothing of places", () => {
+    const finished = texts.map((text) => sse("response.output_item.done", `{"item":${text}}`))
     expect(output([...finished, sse("response.completed", '{"response":{}}')])).toEqual(texts)
   })
 

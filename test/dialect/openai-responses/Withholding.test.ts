@@ -178,6 +178,14 @@ describe("what is released of a turn", () => {
     )
   })
 
+  it("stays where it is in frames about items before the calls", () => {
+    const frames = framesOf({ id: "r", items: [message("a"), call("b")] })
+    const later = sse("response.x.delta", '{"sequence_number":14,"output_index":0}')
+    expect(textOf(released([...frames.slice(0, -1), later]).out.slice(-1))).toBe(
+      'event: response.x.delta\ndata: {"sequence_number":9,"output_index":0}\n\n'
+    )
+  })
+
   it("is not held behind an error that the upstream reported", () => {
     const frames = framesOf({ id: "r", items: [call("a")] })
     const { held } = released([...frames.slice(0, -1), sse("error", '{"type":"error","message":"no"}'), frames.at(-1)!])

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest"
 import { gatewayError } from "../../../src/dialect/GatewayError.ts"
 import { ResponsesWriter } from "../../../src/dialect/openai-responses/Writer.ts"
-import { type Frame, sse, whole } from "../../../src/wire/Frame.ts"
+import { Frame, sse, whole } from "../../../src/wire/Frame.ts"
 
 const event = (type: string, more: object = {}): Frame => sse(type, JSON.stringify({ type, ...more }))
 const numbered = (sequence_number: number): Frame =>
@@ -45,6 +45,13 @@ describe("the model a client asked for", () => {
     const frames = [sse("", JSON.stringify(value)), message(value), whole("body", Buffer.from('{"model" : "real"}'))]
     const changed = JSON.stringify({ type: "response.completed", response: { model: "fast" } })
     expect(texts(push(writer, ...frames))).toEqual([`data: ${changed}\n\n`, changed, '{"model" : "fast"}'])
+  })
+
+  it("stands in events of several lines, and every line stays", () => {
+    const text = 'event: response.created\r\ndata:{"response":\r\n: note\r\ndata:  {"model":"real"}}\r\n\r\n'
+    const [start, end] = [text.indexOf("{"), text.lastIndexOf("}") + 1]
+    const frame = new Frame(Buffer.from(text), 0, text.length, "event", "response.created", start, end, 2)
+    expect(texts(push(new ResponsesWriter({ model: "fast" }), frame))).toEqual([text.replace("real", "fast")])
   })
 
   it("leaves alone what holds no response", () => {
