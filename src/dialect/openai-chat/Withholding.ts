@@ -160,8 +160,8 @@ export class Withholding {
   }
 
   /**
-   * The index under which the client sees a call of its own: less by one for every index below it at which there are
-   * only injected calls. It stays what it was when the call was first shown.
+   * The index under which the client sees a call of its own: less by one for every index below it that an injected call
+   * has, as far as no other call of the client's is shown there. It stays what it was when the call was first shown.
    */
   private indexOf(call: OpenCall): number {
     const known = this.shown.get(call)
@@ -169,9 +169,7 @@ export class Withholding {
     const below = new Set<number>()
     const others = this.calls.all.filter((other) => other.choice === call.choice && isTool(other))
     for (const other of others) if (other.index < call.index && isWithheld(other)) below.add(other.index)
-    for (const other of others) if (!isWithheld(other)) below.delete(other.index)
     let index = call.index - below.size
-    // One that came before the injected call below it has kept its index.
     while (others.some((other) => other.index !== call.index && this.shown.get(other) === index)) index++
     this.shown.set(call, index)
     return index

@@ -102,6 +102,13 @@ describe("several turns of a stream", () => {
     expect(totals).toEqual([11, 12, 13, 34, 37, undefined])
   })
 
+  it("count no turn twice where another tells no usage", () => {
+    const silent = turn(2, call(0, "bmcp_a") + finish("tool_calls") + done)
+    expect(chunksOf(answer([first, silent, last]).shown).at(-1)?.usage).toMatchObject({ prompt_tokens: 50 })
+    const untold = answer([first, silent, turn(3, text("x") + finish("stop") + done)])
+    expect(untold.shown).not.toContain('"usage"')
+  })
+
   it("say a role that comes with text only once", () => {
     const told = (content: string) => delta({ role: "assistant", content })
     const { shown } = answer([

@@ -113,6 +113,7 @@ describe("a turn's output", () => {
       delta({ reasoning_details: [{ type: "reasoning.text", index: 0, text: "a", signature: null, format: "f" }] }) +
         delta({ reasoning_details: [{ type: "reasoning.text", index: 0, text: "b", format: "f" }] }) +
         delta({ reasoning_details: [{ type: "reasoning.text", index: 0, signature: "sig", format: "f" }] }) +
+        delta({ reasoning_details: [{ type: "reasoning.text", index: 0, signature: null }] }) +
         delta({ reasoning_details: [{ type: "reasoning.summary", index: 1, summary: "s" }] }) +
         delta({ reasoning_details: [{ type: "reasoning.summary", index: 1, summary: "t" }] }),
       {

@@ -228,6 +228,18 @@ describe("injected calls", () => {
     expect(shown).toBe(delta({ role: "assistant", tool_calls: left }) + delta({}, "tool_calls") + done)
   })
 
+  it("that share their index with one of the client's leave the indexes behind it alone", () => {
+    const stream = call(0, "bmcp_a", "{}", 1) + call(0, "mine", "{}", 1) + call(1, "yours", "{}", 1)
+    expect(piecesIn(read(stream + end).shown).map((piece) => piece.index)).toEqual([0, 0, 1, 1])
+  })
+
+  it("whose name comes late keep back text that came before and goes on, in its order", () => {
+    const nameless = delta({ tool_calls: [{ index: 0, id: "x", function: { arguments: "" } }] })
+    const named = delta({ tool_calls: [{ index: 0, function: { name: "mine" } }] })
+    const stream = role + text("a") + text("b") + nameless + text("c") + named + text("d") + end
+    expect(read(stream).shown).toBe(stream)
+  })
+
   it("do not change the index of a call that was shown before", () => {
     const late = call(2, "mine", "{}", 1) + call(1, "bmcp_a") + call(3, "yours", "{}", 1)
     const more = delta({ tool_calls: [{ index: 2, function: { arguments: " " } }] })
