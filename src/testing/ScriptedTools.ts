@@ -1,6 +1,7 @@
 import { Clock, Context, Deferred, Effect, Exit, Layer } from "effect"
 import type { ToolContent } from "../dialect/InjectedTools.ts"
 import { type InjectedTool, type ToolAnswer, ToolCatalog, type ToolServer } from "../tools/ToolCatalog.ts"
+import { toolNames } from "../tools/ToolName.ts"
 
 /** What a tool's function may answer: text, content parts, or a whole answer with its error. */
 export type ScriptedAnswer = string | ReadonlyArray<ToolContent> | ToolAnswer
@@ -92,17 +93,21 @@ const toAnswer = (value: ScriptedAnswer): ToolAnswer => {
   return isAnswer(value) ? value : { content: value, error: null }
 }
 
-const define = (tool: ScriptedTool): InjectedTool => {
-  const server = tool.server ?? "scripted"
-  const schema = tool.inputSchema ?? { type: "object", properties: {} }
-  return {
-    name: `bmcp_${server}_${tool.name}`,
-    description: tool.description ?? null,
-    inputSchema: typeof schema === "string" ? schema : JSON.stringify(schema),
-    server,
-    serverUrl: `http://${server}.test/mcp`,
-    tool: tool.name
-  }
+const define = (script: ReadonlyArray<ScriptedTool>): ReadonlyArray<InjectedTool> => {
+  const identified = script.map(({ name, server = "scripted" }) => ({ server, tool: name }))
+  const names = toolNames(identified)
+  return script.map((tool, index) => {
+    const { server } = identified[index]!
+    const schema = tool.inputSchema ?? { type: "object", properties: {} }
+    return {
+      name: names[index]!,
+      description: tool.description ?? null,
+      inputSchema: typeof schema === "string" ? schema : JSON.stringify(schema),
+      server,
+      serverUrl: `http://${server}.test/mcp`,
+      tool: tool.name
+    }
+  })
 }
 
 /**
@@ -149,7 +154,7 @@ const make = (
   const calls: Array<Received> = []
   const waiting: Array<{ readonly count: number; readonly reached: Deferred.Deferred<void> }> = []
   let offered = script
-  let defined = script.map(define)
+  let defined = define(script)
   let selections = new Map<string, ReadonlyArray<InjectedTool>>()
 
   const tools = (servers: ReadonlyArray<string> | null): ReadonlyArray<InjectedTool> => {
@@ -214,7 +219,7 @@ const make = (
       offer: (next) =>
         Effect.sync(() => {
           offered = next
-          defined = next.map(define)
+          defined = define(next)
           selections = new Map()
         })
     }

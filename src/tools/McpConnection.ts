@@ -54,13 +54,16 @@ const shortened = (text: string): string => {
 /** What an error says, and what it is caused by: `fetch failed` alone helps nobody. */
 const describe = (error: unknown): string => {
   if (!(error instanceof Error)) return String(error)
+  const { code } = error as NodeJS.ErrnoException
+  const coded = typeof code === "string" && /^E[A-Z]+$/.test(code) && !error.message.includes(code)
+  const own = coded ? `${code}: ${error.message}` : error.message
+  // A host with several addresses fails with one error for each.
   const cause = error instanceof AggregateError ? error.errors[0] : error.cause
-  const code = (error as NodeJS.ErrnoException).code
-  const own =
-    typeof code === "string" && /^[A-Z_]+$/.test(code) && code.startsWith("E") && !error.message.includes(code)
-      ? `${code}: ${error.message}`
-      : error.message
-  return cause === undefined ? own : `${own}: ${describe(cause)}`
+  const why = cause === undefined ? "" : describe(cause)
+  // Some errors repeat their cause.
+  const repeated = cause instanceof Error && cause.message !== "" && own.endsWith(cause.message)
+  if (why === "") return own
+  return repeated ? `${own.slice(0, -cause.message.length)}${why}` : `${own}: ${why}`
 }
 
 const kindOf = (error: unknown): McpError["kind"] => {

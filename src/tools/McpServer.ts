@@ -1,6 +1,6 @@
 import { Cause, Clock, Deferred, Duration, Effect, Latch, Queue, Random, type Scope } from "effect"
 import type { McpServerConfig } from "../config/Config.ts"
-import type { Arguments, connect, McpConnection } from "./McpConnection.ts"
+import { type Arguments, connect, type McpConnection } from "./McpConnection.ts"
 import { McpError } from "./McpError.ts"
 import type { ToolServer } from "./ToolCatalog.ts"
 import { inputSchemaText } from "./ToolSchema.ts"
@@ -86,7 +86,6 @@ const sameTools = (a: ReadonlyArray<OfferedTool>, b: ReadonlyArray<OfferedTool>)
 export const makeServer = Effect.fnUntraced(function* (
   name: string,
   config: McpServerConfig,
-  connector: typeof connect,
   onTools: () => Effect.Effect<void>
 ): Effect.fn.Return<McpServer, never, Scope.Scope> {
   const offered = isOffered(config)
@@ -126,7 +125,7 @@ export const makeServer = Effect.fnUntraced(function* (
           connected.closeUnsafe()
         })
       )
-      const opened = yield* connector(config, {
+      const opened = yield* connect(config, {
         onDoubt: () => Queue.offerUnsafe(doubts, "doubt"),
         onClosed: () =>
           Deferred.doneUnsafe(

@@ -2,7 +2,7 @@ import { Duration, Effect, Layer } from "effect"
 import type { SluiceConfig } from "../config/Config.ts"
 import type { ToolContent } from "../dialect/InjectedTools.ts"
 import type { Arguments } from "./McpConnection.ts"
-import { makeServer, type McpServer } from "./McpServer.ts"
+import type { McpServer } from "./McpServer.ts"
 import { type InjectedTool, type ToolAnswer, ToolCatalog } from "./ToolCatalog.ts"
 import { failure, toolAnswer } from "./ToolContents.ts"
 import { toolNames } from "./ToolName.ts"
@@ -99,7 +99,7 @@ const masked = (answer: ToolAnswer, mask: (text: string) => string): ToolAnswer 
 
 const make = Effect.fnUntraced(function* (config: SluiceConfig) {
   // The client takes a tenth of a second to load, which who has no servers does not pay.
-  const { connect } = yield* Effect.promise(() => import("./McpConnection.ts"))
+  const { makeServer } = yield* Effect.promise(() => import("./McpServer.ts"))
   const servers: Array<McpServer> = []
   const offer = new Offer(servers)
   const selections = selectionsOf(config)
@@ -118,7 +118,7 @@ const make = Effect.fnUntraced(function* (config: SluiceConfig) {
   })
 
   for (const [name, server] of Object.entries(config.mcp.servers)) {
-    servers.push(yield* makeServer(name, server, connect, onTools))
+    servers.push(yield* makeServer(name, server, onTools))
   }
   yield* Effect.forEach(servers, ({ attempted }) => attempted, { concurrency: "unbounded", discard: true }).pipe(
     Effect.timeoutOption(firstWait)

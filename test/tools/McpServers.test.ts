@@ -1,0 +1,291 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Fiber, Layer, Logger, Scope } from "effect"
+import type { SluiceConfigInput } from "../../src/config/Config.ts"
+import { make } from "../../src/config/Load.ts"
+import { layer } from "../../src/tools/McpServers.ts"
+import { type ToolAnswer, ToolCatalog } from "../../src/tools/ToolCatalog.ts"
+import { mcpServer } from "../support/McpServer.ts"
+
+type Servers = NonNullable<NonNullable<SluiceConfigInput["mcp"]>["servers"]>
+
+const logs: Array<string> = []
+const collected = Logger.layer([Logger.make(({ message }) => void logs.push(String(message)))])
+
+const catalogue = Effect.fnUntraced(function* (servers: Servers, rest: SluiceConfigInput = {}) {
+  const config = yield* make({ mcp: { servers }, ...rest })
+  const context = yield* Layer.build(layer(config).pipe(Layer.provideMerge(collected)))
+  return yield* Effect.provide(ToolCatalog, context)
+})
+
+const names = (catalog: ToolCatalog["Service"], servers: ReadonlyArray<string> | null = null) =>
+  catalog.tools(servers).map(({ name }) => name)
+
+const call = (catalog: ToolCatalog["Service"], tool = "echo", input = "{}") =>
+  catalog.call(
+    { name: `bmcp_s_${tool}`, description: null, inputSchema: "{}", server: "s", serverUrl: "", tool },
+    input
+  )
+
+const textOf = (answer: ToolAnswer): string =>
+  answer.content.map((part) => (part.type === "text" ? part.text : `[${part.type}]`)).join("|")
+
+const until = (condition: () => boolean) =>
+  Effect.sleep("10 millis").pipe(
+    Effect.repeat({ until: condition }),
+    Effect.timeoutOrElse({ duration: "5 seconds", orElse: () => Effect.die(new Error(`never: ${condition}`)) })
+  )
+
+describe("the tools of a server", () => {
+  it.live("come over all pages, by name, as allow and deny say of whole names", () =>
+    Effect.gen(function* () {
+      const server = yield* mcpServer
+      server.pageSize = 2
+      server.tools = ["z", "search", "search_all", "search_secret", "a", "b"].map((name) => ({ name }))
+      const catalog = yield* catalogue({
+        s: { url: server.url, allow: ["search.*", "[az]"], deny: ["search_s", ".*secret"] },
+        all: { url: server.url },
+        none: { url: server.url, allow: [] }
+      })
+      assert.deepStrictEqual(names(catalog, ["s"]), ["bmcp_s_a", "bmcp_s_search", "bmcp_s_search_all", "bmcp_s_z"])
+      assert.strictEqual(names(catalog, ["all"]).length, 6)
+      assert.deepStrictEqual(names(catalog, ["none"]), [])
+      assert.strictEqual(names(catalog).length, 10)
+      assert.strictEqual(names(catalog)[0], "bmcp_s_a")
+      assert.deepStrictEqual(
+        catalog.servers().map(({ tools }) => tools),
+        [4, 6, 0]
+      )
+    })
+  )
+
+  it.live("keep their schema; one with a schema that cannot be used is left out with a warning", () =>
+    Effect.gen(function* () {
+      const server = yield* mcpServer
+      server.tools = [
+        {
+          name: "kept",
+          inputSchema: { zeta: 1, type: "object", properties: { b: {}, a: { $ref: "#/$defs/x" } }, $defs: {} }
+        },
+        { name: "bare" },
+        { name: "list", inputSchema: [] },
+        { name: "text", inputSchema: { type: "string" } },
+        { name: "typo", inputSchema: { type: "object", properties: { a: { type: "strin" } } } }
+      ]
+      const catalog = yield* catalogue({ s: { url: server.url } })
+      assert.deepStrictEqual(
+        catalog.tools(null).map(({ inputSchema, tool }) => [tool, inputSchema]),
+        [
+          ["bare", '{"type":"object","properties":{}}'],
+          ["kept", JSON.stringify(server.tools[0]!.inputSchema)]
+        ]
+      )
+      const warning = logs.find((line) => line.includes("are left out") && line.includes("typo"))
+      assert.match(warning ?? "", /list: .*text: .*typo: /)
+    })
+  )
+
+  it.live("are at most 128, and a warning names the others", () =>
+    Effect.gen(function* () {
+      const server = yield* mcpServer
+      server.tools = Array.from({ length: 130 }, (_, index) => ({ name: `t${String(index).padStart(3, "0")}` }))
+      const catalog = yield* catalogue({ s: { url: server.url } })
+      assert.strictEqual(catalog.tools(null).length, 128)
+      assert.isTrue(logs.some((line) => line.includes("2 of MCP servers are left out: bmcp_s_t128, bmcp_s_t129")))
+    })
+  )
+
+  it.live("are read again when they change, and stay the same array while they do not", () =>
+    Effect.gen(function* () {
+      const server = yield* mcpServer
+      const other = yield* mcpServer
+      const catalog = yield* catalogue({ s: { url: server.url }, other: { url: other.url } })
+      const [all, ours, others] = [catalog.tools(null), catalog.tools(["s"]), catalog.tools(["other"])]
+      assert.strictEqual(catalog.tools(null), all)
+      yield* until(() => server.others.includes("GET"))
+      server.notify("notifications/tools/list_changed")
+      yield* until(() => server.count("tools/list") === 2)
+      assert.strictEqual(catalog.tools(null), all)
+      server.tools = [...server.tools, { name: "more" }]
+      server.notify("notifications/tools/list_changed")
+      yield* until(() => catalog.tools(null) !== all)
+      assert.deepStrictEqual(names(catalog), ["bmcp_s_echo", "bmcp_s_more", "bmcp_other_echo"])
+      assert.notStrictEqual(catalog.tools(["s"]), ours)
+      assert.strictEqual(catalog.tools(["other"]), others)
+      assert.strictEqual(catalog.tools(null)[0], all[0])
+    })
+  )
+})
+
+describe("a call", () => {
+  it.live("reaches the server with its arguments, over a stream or as plain JSON", () =>
+    Effect.gen(function* () {
+      for (const json of [false, true]) {
+        const server = yield* mcpServer
+        server.json = json
+        const catalog = yield* catalogue({ s: { url: server.url } })
+        assert.strictEqual(textOf(yield* call(catalog, "echo", ' {"b":1,"a":[null]} ')), '{"b":1,"a":[null]}')
+        assert.strictEqual(textOf(yield* call(catalog, "echo", "")), "{}")
+        for (const input of ['{"a":', "[1]", "null", '"text"']) {
+          const answer = yield* call(catalog, "echo", input)
+          assert.match(answer.error ?? "", /^The arguments are not .*not called/)
+          assert.strictEqual(textOf(answer), answer.error)
+        }
+        assert.strictEqual(server.count("tools/call"), 2)
+      }
+    })
+  )
+
+  it.live("that the server refuses or fails is an answer", () =>
+    Effect.gen(function* () {
+      const server = yield* mcpServer
+      const catalog = yield* catalogue({ s: { url: server.url } })
+      server.onCall = (reply) => reply.error(-32_602, "no such tool")
+      assert.match((yield* call(catalog)).error ?? "", /The tool echo of s failed: .*no such tool/)
+      server.onCall = (reply) => reply.status(500, "out of order")
+      assert.match((yield* call(catalog)).error ?? "", /out of order/)
+      server.onCall = (reply) => reply.result({ content: [{ type: "text", text: "bad" }], isError: true })
+      assert.deepStrictEqual(yield* call(catalog), { content: [{ type: "text", text: "bad" }], error: "bad" })
+      server.onCall = (reply) => reply.result({ content: [{ type: "hologram", data: 1 }] })
+      assert.strictEqual(textOf(yield* call(catalog)), '{"type":"hologram","data":1}')
+      server.onCall = (reply) => reply.result("nothing that is a result")
+      assert.isNotNull((yield* call(catalog)).error)
+      assert.strictEqual(server.count("initialize"), 1)
+    })
+  )
+
+  it.live("whose connection breaks has an answer at once, and the next one is served", () =>
+    Effect.gen(function* () {
+      const server = yield* mcpServer
+      const catalog = yield* catalogue({ s: { url: server.url } })
+      const echo = server.onCall
+      for (const break_ of ["end", "cut"] as const) {
+        server.onCall = (reply) => reply[break_]()
+        const answer = yield* Effect.timeout(call(catalog), "2 seconds")
+        assert.isNotNull(answer.error)
+        server.onCall = echo
+        assert.strictEqual(textOf(yield* call(catalog)), "{}")
+      }
+    })
+  )
+
+  it.live("ends with an answer when the server dies, and works again when it is back", () =>
+    Effect.gen(function* () {
+      const server = yield* mcpServer
+      const catalog = yield* catalogue({ s: { url: server.url } })
+      const echo = server.onCall
+      server.onCall = () => {}
+      const waiting = yield* Effect.forkChild(call(catalog))
+      yield* until(() => server.count("tools/call") === 1)
+      yield* Effect.promise(() => server.stop())
+      assert.isNotNull((yield* Effect.timeout(Fiber.join(waiting), "2 seconds")).error)
+      yield* until(() => catalog.servers()[0]?.status === "failed")
+      assert.match(catalog.servers()[0]?.error ?? "", /ECONNREFUSED/)
+      // What it offered is offered still: a list that comes and goes would cost prompt caches.
+      assert.deepStrictEqual(names(catalog), ["bmcp_s_echo"])
+      server.onCall = echo
+      yield* Effect.promise(() => server.start())
+      assert.strictEqual(textOf(yield* call(catalog)), "{}")
+      assert.strictEqual(catalog.servers()[0]?.status, "connected")
+    })
+  )
+
+  it.live("is made again where the server has forgotten the session", () =>
+    Effect.gen(function* () {
+      const server = yield* mcpServer
+      const catalog = yield* catalogue({ s: { url: server.url } })
+      server.forget()
+      assert.strictEqual(textOf(yield* call(catalog)), "{}")
+      assert.strictEqual(server.count("initialize"), 2)
+    })
+  )
+
+  it.live("is cancelled at the server when it takes too long or nobody waits, and its connection is closed", () =>
+    Effect.gen(function* () {
+      const server = yield* mcpServer
+      const catalog = yield* catalogue({ s: { url: server.url } }, { tools: { call_timeout: "100 millis" } })
+      yield* until(() => server.others.includes("GET"))
+      server.onCall = (reply) => setTimeout(() => reply.end(), 10_000).unref()
+      assert.strictEqual((yield* call(catalog)).error, "The tool echo of s did not answer within 100ms.")
+      const abandoned = yield* Effect.forkChild(call(catalog))
+      yield* until(() => server.count("tools/call") === 2)
+      yield* Fiber.interrupt(abandoned)
+      yield* until(() => server.count("notifications/cancelled") === 2)
+      const ids = (method: string, id: (message: (typeof server.received)[number]) => unknown) =>
+        server.received.filter((message) => message.method === method).map(id)
+      assert.deepStrictEqual(
+        ids("notifications/cancelled", ({ params }) => params["requestId"]),
+        ids("tools/call", ({ id }) => id)
+      )
+    })
+  )
+
+  it.live("that answers with megabytes is cut at tools.max_result_bytes", () =>
+    Effect.gen(function* () {
+      const server = yield* mcpServer
+      const catalog = yield* catalogue({ s: { url: server.url } }, { tools: { max_result_bytes: 1000 } })
+      server.onCall = (reply) => reply.result({ content: [{ type: "text", text: "ä".repeat(2_500_000) }] })
+      const text = textOf(yield* call(catalog))
+      assert.match(text, /^ä{500}\n\[4999000 of 5000000 bytes are left out/)
+    })
+  )
+})
+
+describe("a server", () => {
+  it.live("is given its headers, and nothing shows them", () =>
+    Effect.gen(function* () {
+      const server = yield* mcpServer
+      const url = `${server.url}?code=canary-query`
+      const catalog = yield* catalogue({
+        s: { url, headers: { Authorization: "Bearer canary-token-1", "x-other": "canary-other" } }
+      })
+      assert.isTrue(server.received.every(({ headers }) => headers.authorization === "Bearer canary-token-1"))
+      assert.strictEqual(catalog.tools(null)[0]?.serverUrl, server.url)
+      server.onCall = (reply) => reply.result({ content: [{ type: "text", text: "you sent canary-token-1" }] })
+      assert.strictEqual(textOf(yield* call(catalog)), "you sent ***")
+      server.onCall = (reply) => reply.error(-1, "Bearer canary-token-1 canary-query canary-other")
+      const error = yield* call(catalog)
+      server.refuse = { status: 403, body: "canary-token-1 may not" }
+      const refused = yield* call(catalog)
+      yield* Effect.promise(() => server.stop())
+      yield* until(() => catalog.servers()[0]?.status === "failed")
+      assert.notInclude(JSON.stringify([error, refused, catalog.servers(), logs]), "canary")
+      server.refuse = null
+    })
+  )
+
+  it.live("that fails takes neither others nor the start with it", () =>
+    Effect.gen(function* () {
+      const server = yield* mcpServer
+      const absent = yield* mcpServer
+      yield* Effect.promise(() => absent.stop())
+      const catalog = yield* catalogue({
+        gone: { url: absent.url },
+        missing: { command: "no-such-program-anywhere" },
+        broken: { command: process.execPath, args: ["-e", "console.error('canary says why'); process.exit(3)"] },
+        s: { url: server.url }
+      })
+      assert.deepStrictEqual(
+        catalog.servers().map(({ name, status }) => `${name} ${status}`),
+        ["gone failed", "missing failed", "broken failed", "s connected"]
+      )
+      const [gone, missing, broken] = catalog.servers().map(({ error }) => error ?? "")
+      assert.match(gone!, /ECONNREFUSED/)
+      assert.match(missing!, /ENOENT/)
+      assert.match(broken!, /canary says why/)
+      assert.deepStrictEqual(names(catalog), ["bmcp_s_echo"])
+      assert.strictEqual(textOf(yield* call(catalog)), "{}")
+    })
+  )
+
+  it.live("is left with its session ended and no connection open", () =>
+    Effect.gen(function* () {
+      const server = yield* mcpServer
+      const scope = yield* Scope.make()
+      const catalog = yield* Scope.provide(catalogue({ s: { url: server.url } }), scope)
+      yield* call(catalog)
+      yield* Scope.close(scope, Exit.void)
+      assert.include(server.others, "DELETE")
+      yield* until(() => server.openConnections() === 0)
+    })
+  )
+})
