@@ -1,5 +1,5 @@
 import type { Frame } from "../../wire/Frame.ts"
-import { type Edit, edit } from "../../wire/JsonSpan.ts"
+import { type Edit, edit, elements, type JsonPath, locate } from "../../wire/JsonSpan.ts"
 import { MemberReplacer } from "../../wire/MemberReplacer.ts"
 import { combinedUsage, type UsageMembers } from "../CombinedUsage.ts"
 import type { ClientUsage } from "../Dialect.ts"
@@ -16,6 +16,9 @@ const usageMembers: UsageMembers = {
 
 /** Members of a message that a client puts together from pieces. */
 const texts = ["content", "refusal", "reasoning_content", "reasoning"]
+
+/** Lists of what each token was probably, beside a message: as many as there are kinds of text. */
+const probabilities = ["content", "refusal"]
 
 /** In how many frames the answer's id is looked for: Azure's first has none, other servers never send one. */
 const looks = 4
@@ -36,6 +39,8 @@ export class JoinedTurns {
   private usage: JsonObject | null = null
   /** The messages of the bodies that are not shown. */
   private readonly messages: Array<JsonObject> = []
+  /** The elements of their lists of probabilities as they stand. */
+  private readonly elements: { readonly [list: string]: Array<string> } = { content: [], refusal: [] }
 
   constructor(how: ClientUsage) {
     this.how = how
@@ -65,8 +70,15 @@ export class JoinedTurns {
       this.observe(chunk)
       this.learn(frame)
       if (frame.kind !== "body" || !isObject(chunk)) continue
-      const message = choiceAt(chunk, placeOfFirst(chunk))?.message
+      const place = placeOfFirst(chunk)
+      const message = choiceAt(chunk, place)?.message
       if (isObject(message)) this.messages.push(message)
+      const body = frame.dataBytes
+      for (const key of probabilities) {
+        const list = locate(body, ["choices", place, "logprobs", key])
+        for (const { start, end } of (list && elements(body, list)) ?? [])
+          this.elements[key]!.push(body.toString("utf8", start, end))
+      }
     }
     if (this.usage !== null) this.usages.push(this.usage)
     this.usage = null
@@ -109,15 +121,29 @@ export class JoinedTurns {
   private bodyEdits(body: unknown): ReadonlyArray<Edit> {
     const edits: Array<Edit> = [...this.usageEdits(body)]
     const place = isObject(body) ? placeOfFirst(body) : -1
-    const message = isObject(body) ? choiceAt(body, place)?.message : null
-    if (!isObject(message)) return edits
+    const choice = isObject(body) ? choiceAt(body, place) : null
+    if (choice === null || !isObject(choice.message)) return edits
+    const { message } = choice
     for (const key of texts) {
       const last = message[key] ?? ""
       const before = this.messages.map((earlier) => (typeof earlier[key] === "string" ? earlier[key] : "")).join("")
       if (typeof last !== "string" || before === "") continue
       edits.push({ op: "set", path: ["choices", place, "message", key], raw: JSON.stringify(before + last) })
     }
-    return edits
+    return [...edits, ...this.probabilityEdits(choice.logprobs, ["choices", place, "logprobs"])]
+  }
+
+  private probabilityEdits(last: unknown, path: JsonPath): ReadonlyArray<Edit> {
+    const before = probabilities.filter((key) => this.elements[key]!.length > 0)
+    if (before.length === 0) return []
+    const raw = (key: string) => this.elements[key]!.join(",")
+    if (!isObject(last))
+      return [{ op: "set", path, raw: `{${before.map((key) => `"${key}":[${raw(key)}]`).join(",")}}` }]
+    return before.map((key) =>
+      Array.isArray(last[key])
+        ? { op: "insert", path: [...path, key], at: "first", raw: raw(key) }
+        : { op: "set", path: [...path, key], raw: `[${raw(key)}]` }
+    )
   }
 }
 

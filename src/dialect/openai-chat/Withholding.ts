@@ -144,13 +144,14 @@ export class Withholding {
   /** What takes the withheld pieces out of a frame, and gives those behind them the index they have without them. */
   private editsOf(chunk: JsonObject, pieces: ReadonlyArray<Piece>): ReadonlyArray<Edit> {
     const edits: Array<Edit> = []
+    const left = deltasOf(chunk).map((_, choice) => staying(chunk, choice, pieces))
     for (const { choice, said, at, indexed, call } of pieces) {
       const path = ["choices", choice, said, "tool_calls"]
       if (!isWithheld(call)) {
         const index = this.indexOf(call)
         if (indexed && index !== call.index)
           edits.push({ op: "replace", path: [...path, at, "index"], raw: `${index}` })
-      } else if (staying(chunk, choice, pieces) > 0) {
+      } else if (left[choice]! > 0) {
         edits.push({ op: "remove", path: [...path, at] })
       } else if (!edits.some((change) => change.op === "remove" && change.path[1] === choice)) {
         edits.push({ op: "remove", path })
@@ -179,7 +180,7 @@ export class Withholding {
   private says(chunk: JsonObject, pieces: ReadonlyArray<Piece>): boolean {
     return deltasOf(chunk).some((delta, choice) => {
       if (delta === null) return false
-      if (delta.role !== undefined && !this.roleShown) return true
+      if (typeof delta.role === "string" && !this.roleShown) return true
       return Object.keys(delta).some((key) => {
         if (key === "role") return false
         return key === "tool_calls" ? staying(chunk, choice, pieces) > 0 : !isEmpty(delta[key])

@@ -226,6 +226,33 @@ describe("several bodies", () => {
     })
   })
 
+  it.each<[string, unknown, unknown, unknown]>([
+    [
+      "in both",
+      { content: [{ p: 1 }, { p: 2 }], refusal: null },
+      { content: [{ p: 3 }] },
+      { content: [{ p: 1 }, { p: 2 }, { p: 3 }] }
+    ],
+    ["in the last alone", null, { content: [{ p: 3 }] }, { content: [{ p: 3 }] }],
+    ["in an earlier one alone", { content: [{ p: 1 }] }, null, { content: [{ p: 1 }] }],
+    [
+      "of another kind",
+      { refusal: [{ p: 1 }] },
+      { content: [{ p: 2 }], refusal: null },
+      { content: [{ p: 2 }], refusal: [{ p: 1 }] }
+    ]
+  ])("have the probabilities of all: %s", (_name, earlier, later, expected) => {
+    const probable = (source: string, logprobs: unknown) => {
+      const value = JSON.parse(source)
+      return JSON.stringify({ ...value, choices: [{ ...value.choices[0], logprobs }] })
+    }
+    const { shown } = answer([
+      probable(body(1, called, usage(1, 1)), earlier),
+      probable(body(2, { content: "x" }, usage(1, 1)), later)
+    ])
+    expect(JSON.parse(shown).choices[0].logprobs).toEqual(expected)
+  })
+
   it("are what an SDK puts together from the stream of the same turns", async () => {
     const streamed = await accumulate(answer([first, second, last]).shown)
     const joined = JSON.parse(
