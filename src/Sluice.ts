@@ -15,7 +15,7 @@ import { Interception } from "./interception/Interception.ts"
 import { Recorder } from "./recorder/Recorder.ts"
 import type { RecorderError } from "./recorder/RecorderError.ts"
 import type { Sessions } from "./sessions/Sessions.ts"
-import * as Threads from "./sessions/Threads.ts"
+import * as SessionsLayer from "./sessions/Layer.ts"
 import type { Metrics } from "./telemetry/Metrics.ts"
 import * as Telemetry from "./telemetry/Telemetry.ts"
 import { IdleTimers } from "./upstream/IdleTimers.ts"
@@ -67,7 +67,7 @@ export const layerOf = (config: SluiceConfig): Layer.Layer<Services, never, Reco
   Interception.layer(config).pipe(
     Layer.provideMerge(tools),
     Layer.provideMerge(Providers.layer(config)),
-    Layer.provideMerge(Layer.unwrap(Effect.map(Recorder, ({ toolCalls }) => Threads.layer(toolCalls)))),
+    Layer.provideMerge(Layer.unwrap(Effect.map(Recorder, (recorder) => SessionsLayer.layer(recorder, config.tools)))),
     Layer.provideMerge(
       Layer.mergeAll(
         IdleTimers.layer,

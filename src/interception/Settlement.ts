@@ -1,11 +1,13 @@
 import { Effect } from "effect"
 import type { RequestView, SeenToolCall, TransportName, TurnSummary } from "../dialect/Dialect.ts"
-import { jsonTextOf } from "../recorder/Records.ts"
+import type { MemoryEntry } from "../dialect/ToolMemory.ts"
+import { jsonTextOf, responseTurnsOf } from "../recorder/Records.ts"
 import type { Recorder } from "../recorder/Recorder.ts"
 import type {
   ErrorCode,
   Interception,
   InterceptionClose,
+  Memory,
   Prompt,
   RecordError,
   Thought,
@@ -83,6 +85,7 @@ export class Settlement {
   private done = false
   private readonly turns: Array<Turn> = []
   private readonly usage: Array<Usage> = []
+  private memories: ReadonlyArray<Memory> = []
   /** Whether the interception's row is known to be written. */
   begun = false
   /** What the interception goes on from. */
@@ -143,6 +146,15 @@ export class Settlement {
   }
 
   /**
+   * Remembers for the actor what its client is not shown of the answer: at once in this process, and on record together
+   * with its end. To be called before `settle`.
+   */
+  remember(entries: ReadonlyArray<MemoryEntry>): void {
+    if (this.done || entries.length === 0) return
+    this.memories = [...this.memories, ...this.sessions.remember(this.row.actor, entries)]
+  }
+
+  /**
    * Records the last turn, unless it is on record, and closes the interception; done once that is durable. What ended is
    * fixed by the first call, before anything is waited for.
    */
@@ -161,10 +173,20 @@ export class Settlement {
       transport: turn?.transport ?? null
     }
     this.observe({ interception: row, close, turns: this.turns, usage: this.usage })
+    this.chain()
+    const { memories } = this
+    const kept = memories.length === 0 ? records : { ...records, memories }
     return this.threaded((parentId) =>
       // A client may leave while the row is being written; a row that is there already stays as it is.
-      this.recorder.commit({ opens: this.begun ? [] : [row], ...records, closes: [{ ...close, parentId }] })
+      this.recorder.commit({ opens: this.begun ? [] : [row], ...kept, closes: [{ ...close, parentId }] })
     )
+  }
+
+  /** Notes which responses the one that the client knows stands for. */
+  private chain(): void {
+    const id = this.turns[0]?.upstreamResponseId ?? null
+    if (id === null || this.row.dialect !== "openai-responses") return
+    this.sessions.chained(this.row.actor, id, responseTurnsOf(this.turns))
   }
 
   /** The records of a turn. From here on it is settled. */

@@ -39,6 +39,7 @@ const bytesOf = (batch: RecordBatch): number => {
   for (const { text } of batch.prompts ?? []) characters += text.length
   for (const { text } of batch.thoughts ?? []) characters += text.length
   for (const call of batch.toolCalls ?? []) characters += call.arguments?.length ?? 0
+  for (const { key, value } of batch.memories ?? []) characters += key.length + value.length
   for (const { raw } of batch.usage ?? []) characters += raw?.length ?? 0
   return rowsOf(batch) * rowBytes + 2 * characters
 }

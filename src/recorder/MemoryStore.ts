@@ -3,20 +3,32 @@ import { Effect, Option } from "effect"
 import { addCounts } from "./Counts.ts"
 import { CostSums } from "./Decimal.ts"
 import * as MemorySessions from "./MemorySessions.ts"
-import type { InterceptionQuery, RecordedToolCall, SessionQuery, SessionsQuery, ToolCallQuery } from "./Recorder.ts"
 import type {
-  Interception,
-  InterceptionClose,
-  InterceptionDetail,
-  InterceptionPage,
-  Prompt,
-  SessionPage,
-  Thought,
-  ToolCall,
-  Turn,
-  Usage,
-  UsageKey,
-  UsageSum
+  InterceptionQuery,
+  MemoryPage,
+  MemoryQuery,
+  RecordedToolCall,
+  ResponseTurnsQuery,
+  SessionQuery,
+  SessionsQuery,
+  ToolCallQuery
+} from "./Recorder.ts"
+import {
+  responseTurnsOf,
+  type Interception,
+  type InterceptionClose,
+  type InterceptionDetail,
+  type InterceptionPage,
+  type Memory,
+  type Prompt,
+  type ResponseTurns,
+  type SessionPage,
+  type Thought,
+  type ToolCall,
+  type Turn,
+  type Usage,
+  type UsageKey,
+  type UsageSum
 } from "./Records.ts"
 import { foundToolCalls, type NumberedBatch, type RecordStore, type SessionSlice } from "./RecordStore.ts"
 
@@ -37,6 +49,8 @@ export class MemoryStore implements RecordStore {
   /** Where each tool call was made, by its id. */
   private readonly callIds = new Map<string, Set<Held>>()
   /** What came before the interception it belongs to. */
+  /** The newest last. */
+  private readonly remembered = new Map<string, Memory>()
   private readonly early = new Map<string, InterceptionClose>()
 
   readonly write = (batches: ReadonlyArray<NumberedBatch>): Effect.Effect<number> =>
@@ -70,6 +84,11 @@ export class MemoryStore implements RecordStore {
     batch.thoughts?.forEach((row, i) => {
       once(this.of(row.interceptionId).thoughts, `${number}.${i}`, row)
     })
+    for (const row of batch.memories ?? []) {
+      const key = JSON.stringify([row.actor, row.key])
+      this.remembered.delete(key)
+      this.remembered.set(key, row)
+    }
     for (const row of batch.closes ?? []) this.close(row)
   }
 
@@ -168,6 +187,22 @@ export class MemoryStore implements RecordStore {
       const wanted = found.filter(({ sessionId }) => sessionId === query.sessionId)
       const others = found.filter(({ sessionId }) => sessionId !== query.sessionId)
       return [...wanted.slice(0, foundToolCalls), ...others.slice(0, foundToolCalls)]
+    })
+
+  readonly memories = ({ now }: MemoryQuery): Effect.Effect<MemoryPage> =>
+    Effect.sync(() => ({
+      memories: [...this.remembered.values()].reverse().filter(({ expiresAt }) => expiresAt > now),
+      next: null
+    }))
+
+  readonly responseTurns = ({ actor, id }: ResponseTurnsQuery): Effect.Effect<ResponseTurns | null> =>
+    Effect.sync(() => {
+      for (const { interception, turns } of this.newestFirst) {
+        if (interception.actor !== actor || interception.dialect !== "openai-responses") continue
+        const all = [...turns.values()].sort((left, right) => left.index - right.index)
+        if (all[0]?.index === 0 && all[0].upstreamResponseId === id) return responseTurnsOf(all)
+      }
+      return null
     })
 
   readonly usage = (by: UsageKey): Effect.Effect<ReadonlyArray<UsageSum>> =>

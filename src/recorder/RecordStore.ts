@@ -1,11 +1,21 @@
 import type { Effect, Option } from "effect"
-import type { InterceptionQuery, RecordedToolCall, SessionQuery, SessionsQuery, ToolCallQuery } from "./Recorder.ts"
+import type {
+  InterceptionQuery,
+  MemoryPage,
+  MemoryQuery,
+  RecordedToolCall,
+  ResponseTurnsQuery,
+  SessionQuery,
+  SessionsQuery,
+  ToolCallQuery
+} from "./Recorder.ts"
 import type { RecorderError } from "./RecorderError.ts"
 import type {
   Interception,
   InterceptionDetail,
   InterceptionPage,
   RecordBatch,
+  ResponseTurns,
   Session,
   SessionPage,
   UsageKey,
@@ -67,8 +77,13 @@ export interface RecordStore {
   readonly sessions: (query: SessionsQuery) => Effect.Effect<SessionPage, RecorderError>
   readonly session: (query: SessionQuery) => Effect.Effect<SessionSlice, RecorderError>
   readonly toolCalls: (query: ToolCallQuery) => Effect.Effect<ReadonlyArray<RecordedToolCall>, RecorderError>
+  readonly memories: (query: MemoryQuery) => Effect.Effect<MemoryPage, RecorderError>
+  readonly responseTurns: (query: ResponseTurnsQuery) => Effect.Effect<ResponseTurns | null, RecorderError>
   readonly usage: (by: UsageKey) => Effect.Effect<ReadonlyArray<UsageSum>, RecorderError>
 }
+
+/** How many memories a page has at most, and how many characters of them, but for one that is larger by itself. */
+export const memoryPage = { count: 5_000, characters: 2 * 1024 * 1024 }
 
 /** How many rows a batch has. */
 export const rowsOf = (batch: RecordBatch): number =>
@@ -78,11 +93,12 @@ export const rowsOf = (batch: RecordBatch): number =>
   (batch.usage?.length ?? 0) +
   (batch.toolCalls?.length ?? 0) +
   (batch.thoughts?.length ?? 0) +
+  (batch.memories?.length ?? 0) +
   (batch.closes?.length ?? 0)
 
 /** The batch without what people and models wrote: `recorder.content: none`. */
 export const withoutContent = (batch: RecordBatch): RecordBatch => {
-  const { prompts: _prompts, thoughts: _thoughts, ...rest } = batch
+  const { prompts: _prompts, thoughts: _thoughts, memories: _memories, ...rest } = batch
   return {
     ...rest,
     ...(batch.usage && { usage: batch.usage.map((usage) => ({ ...usage, raw: null })) }),

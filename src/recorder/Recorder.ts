@@ -8,7 +8,9 @@ import type {
   Interception,
   InterceptionDetail,
   InterceptionPage,
+  Memory,
   RecordBatch,
+  ResponseTurns,
   SessionDetail,
   SessionPage,
   ToolCall,
@@ -90,6 +92,33 @@ export interface RecordedToolCall {
   readonly name: string
   /** `null` where content is not recorded. */
   readonly arguments: ToolCall["arguments"]
+}
+
+/** Which memories are asked for: those that have not expired, of all actors, the newest first. */
+export interface MemoryQuery {
+  /** Epoch milliseconds: what expires by then is left out. */
+  readonly now: number
+  /** The cursor of the page before: only what is older than it. */
+  readonly before: MemoryCursor | null
+}
+
+/** Behind which memory a page ends. */
+export interface MemoryCursor {
+  readonly expiresAt: number
+  readonly place: number
+}
+
+/** One page of memories. */
+export interface MemoryPage {
+  readonly memories: ReadonlyArray<Memory>
+  /** What to give as `before` for the next page; null where this is the last. */
+  readonly next: MemoryCursor | null
+}
+
+/** Which Responses are asked for: those of the interception of one actor whose first turn has this upstream id. */
+export interface ResponseTurnsQuery {
+  readonly actor: string
+  readonly id: string
 }
 
 /** Counters of a recorder since it started. */
@@ -189,6 +218,13 @@ export class Recorder extends Context.Service<
      * anew in every conversation are too many to answer all.
      */
     readonly toolCalls: (query: ToolCallQuery) => Effect.Effect<ReadonlyArray<RecordedToolCall>, RecorderError>
+    /** Memories, the newest first. */
+    readonly memories: (query: MemoryQuery) => Effect.Effect<MemoryPage, RecorderError>
+    /**
+     * The turns of the newest interception of `openai-responses` that an actor has under a response id; `null` where
+     * that had but one, and where there is none.
+     */
+    readonly responseTurns: (query: ResponseTurnsQuery) => Effect.Effect<ResponseTurns | null, RecorderError>
     /** Sums of the known usage: by model, the greatest first; by actor likewise; by day, the newest first. */
     readonly usage: (by: UsageKey) => Effect.Effect<ReadonlyArray<UsageSum>, RecorderError>
     /** Whether the store took what it was given last, and nothing is held in memory because nothing takes it. */
@@ -237,6 +273,8 @@ export class Recorder extends Context.Service<
       sessions: store.sessions,
       session: (query) => Effect.map(store.session(query), answerOf),
       toolCalls: store.toolCalls,
+      memories: store.memories,
+      responseTurns: store.responseTurns,
       usage: store.usage,
       healthy: Effect.sync(() => queue.healthy),
       statistics: Effect.sync(() => queue.statistics),
@@ -298,6 +336,8 @@ const nothing: Recorder["Service"] = {
   sessions: () => Effect.succeed({ sessions: [], next: null }),
   session: () => Effect.succeed({ _tag: "Missing" }),
   toolCalls: () => Effect.succeed([]),
+  memories: () => Effect.succeed({ memories: [], next: null }),
+  responseTurns: () => Effect.succeed(null),
   usage: () => Effect.succeed([]),
   healthy: Effect.succeed(true),
   statistics: Effect.succeed(noStatistics),

@@ -139,6 +139,34 @@ export const Turn = Schema.Struct({
 })
 export type Turn = typeof Turn.Type
 
+/** The responses of an interception of `openai-responses` that had several turns. */
+export interface ResponseTurns {
+  /** The upstream's response ids, one for each turn that has one, in their order: two at least. */
+  readonly ids: ReadonlyArray<string>
+  /** Whether turns before the last may have shown the client something of their output. */
+  readonly shownBefore: boolean
+}
+
+/** `response.created`, `response.queued` and `response.in_progress`. */
+const beginnings = 3
+
+/**
+ * What is known of an interception's responses by its turns, in their order; `null` where they are not several.
+ *
+ * Which text a turn showed is not recorded; but a stream of which only the beginning was shown, or nothing, showed none.
+ * Of a JSON answer nobody can tell.
+ */
+export const responseTurnsOf = (
+  turns: ReadonlyArray<Pick<Turn, "index" | "upstreamResponseId" | "framesOut"> & { readonly transport: string | null }>
+): ResponseTurns | null => {
+  const ids = [...new Set(turns.map((turn) => turn.upstreamResponseId).filter((id) => id !== null))]
+  if (ids.length < 2) return null
+  const shownBefore = turns
+    .slice(0, -1)
+    .some(({ framesOut, index, transport }) => transport === "json" || framesOut > (index === 0 ? beginnings : 0))
+  return { ids, shownBefore }
+}
+
 /** What the user wrote last. At most one for each turn. */
 export const Prompt = Schema.Struct({ interceptionId: Schema.String, turnId: Schema.String, text: Schema.String })
 export type Prompt = typeof Prompt.Type
@@ -193,6 +221,19 @@ export const Thought = Schema.Struct({
   source: ThoughtSource
 })
 export type Thought = typeof Thought.Type
+
+/**
+ * Something kept for an actor until a client comes back with it. A newer one of the same key takes its place. The
+ * management API does not show it.
+ */
+export const Memory = Schema.Struct({
+  actor: Schema.String,
+  key: Schema.String,
+  /** JSON text. */
+  value: Schema.String,
+  expiresAt: Schema.Finite
+})
+export type Memory = typeof Memory.Type
 
 /** Everything recorded of one interception. */
 export const InterceptionDetail = Schema.Struct({
@@ -309,5 +350,6 @@ export interface RecordBatch {
   readonly usage?: ReadonlyArray<Usage>
   readonly toolCalls?: ReadonlyArray<ToolCall>
   readonly thoughts?: ReadonlyArray<Thought>
+  readonly memories?: ReadonlyArray<Memory>
   readonly closes?: ReadonlyArray<InterceptionClose>
 }

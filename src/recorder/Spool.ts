@@ -2,7 +2,7 @@ import { constants } from "node:fs"
 import { appendFile, type FileHandle, open, rm, stat } from "node:fs/promises"
 import { Effect, Result, Schema } from "effect"
 import { RecorderError } from "./RecorderError.ts"
-import { Interception, InterceptionClose, Prompt, Thought, ToolCall, Turn, Usage } from "./Records.ts"
+import { Interception, InterceptionClose, Memory, Prompt, Thought, ToolCall, Turn, Usage } from "./Records.ts"
 import type { NumberedBatch, WriteBatches } from "./RecordStore.ts"
 
 const rows = <S extends Schema.Top>(schema: S) => Schema.optionalKey(Schema.Array(Schema.toType(schema)))
@@ -18,6 +18,7 @@ const Line = Schema.fromJsonString(
       usage: rows(Usage),
       toolCalls: rows(ToolCall),
       thoughts: rows(Thought),
+      memories: rows(Memory),
       closes: rows(InterceptionClose)
     })
   })

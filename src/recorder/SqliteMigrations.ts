@@ -128,6 +128,22 @@ export const migrations: ReadonlyArray<string> = [
   // Threads are followed by the ids of tool calls; some servers give none.
   `
   CREATE INDEX tool_calls_call ON tool_calls (call_id) WHERE call_id <> '';
+  `,
+  // By its number a memory is found as long as it is the same one: a newer one of its key has another.
+  `
+  CREATE TABLE memories (
+    place INTEGER PRIMARY KEY,
+    actor TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    expires_at INTEGER NOT NULL,
+    UNIQUE (actor, key)
+  );
+  CREATE INDEX memories_expiry ON memories (expires_at);
+  `,
+  // Whether there is any interception with several turns is asked often, and mostly there is none.
+  `
+  CREATE INDEX turns_later ON turns (interception_id) WHERE "index" > 0;
   `
 ]
 

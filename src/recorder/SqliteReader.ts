@@ -1,8 +1,18 @@
 import type { DatabaseSync, SQLInputValue } from "node:sqlite"
 import { CostSums } from "./Decimal.ts"
-import type { InterceptionQuery, RecordedToolCall, SessionQuery, SessionsQuery, ToolCallQuery } from "./Recorder.ts"
-import type { InterceptionDetail, InterceptionPage, SessionPage, UsageKey, UsageSum } from "./Records.ts"
+import type {
+  InterceptionQuery,
+  MemoryPage,
+  MemoryQuery,
+  RecordedToolCall,
+  ResponseTurnsQuery,
+  SessionQuery,
+  SessionsQuery,
+  ToolCallQuery
+} from "./Recorder.ts"
+import type { InterceptionDetail, InterceptionPage, ResponseTurns, SessionPage, UsageKey, UsageSum } from "./Records.ts"
 import type { SessionSlice } from "./RecordStore.ts"
+import * as SqliteMemories from "./SqliteMemories.ts"
 import { recordOf, sumOf } from "./SqliteRows.ts"
 import * as SqliteSessions from "./SqliteSessions.ts"
 
@@ -97,6 +107,16 @@ export class SqliteReader {
   /** Tool calls of one id that one actor's interceptions have made. */
   toolCalls(query: ToolCallQuery): ReadonlyArray<RecordedToolCall> {
     return SqliteSessions.toolCalls(this.database, query)
+  }
+
+  /** One page of memories, the newest first. */
+  memories(query: MemoryQuery): MemoryPage {
+    return SqliteMemories.memories(this.database, query)
+  }
+
+  /** The turns of the interception whose first turn has a response id; `null` where they are not several. */
+  responseTurns(query: ResponseTurnsQuery): ResponseTurns | null {
+    return this.atOnce(() => SqliteMemories.responseTurns(this.database, query))
   }
 
   /** Sums of the known usage. */

@@ -1,8 +1,17 @@
 import { Worker } from "node:worker_threads"
 import { Effect, Option } from "effect"
-import type { InterceptionQuery, RecordedToolCall, SessionQuery, SessionsQuery, ToolCallQuery } from "./Recorder.ts"
+import type {
+  InterceptionQuery,
+  MemoryPage,
+  MemoryQuery,
+  RecordedToolCall,
+  ResponseTurnsQuery,
+  SessionQuery,
+  SessionsQuery,
+  ToolCallQuery
+} from "./Recorder.ts"
 import { RecorderError } from "./RecorderError.ts"
-import type { InterceptionDetail, InterceptionPage, SessionPage, UsageKey, UsageSum } from "./Records.ts"
+import type { InterceptionDetail, InterceptionPage, ResponseTurns, SessionPage, UsageKey, UsageSum } from "./Records.ts"
 import type { RecordStore, SessionSlice } from "./RecordStore.ts"
 
 interface Calls {
@@ -11,6 +20,8 @@ interface Calls {
   readonly sessions: readonly [SessionsQuery, SessionPage]
   readonly session: readonly [SessionQuery, SessionSlice]
   readonly toolCalls: readonly [ToolCallQuery, ReadonlyArray<RecordedToolCall>]
+  readonly memories: readonly [MemoryQuery, MemoryPage]
+  readonly responseTurns: readonly [ResponseTurnsQuery, ResponseTurns | null]
   readonly usage: readonly [UsageKey, Array<UsageSum>]
   readonly checkpoint: readonly [null, boolean]
 }
@@ -134,11 +145,16 @@ export class SqliteReaderClient {
 /** The queries of a store, asked of a worker. */
 export const queriesOf = (
   client: SqliteReaderClient
-): Pick<RecordStore, "interceptions" | "interception" | "sessions" | "session" | "toolCalls" | "usage"> => ({
+): Pick<
+  RecordStore,
+  "interceptions" | "interception" | "sessions" | "session" | "toolCalls" | "memories" | "responseTurns" | "usage"
+> => ({
   interceptions: (query) => client.ask("interceptions", query),
   interception: (id) => Effect.map(client.ask("interception", id), Option.fromNullOr),
   sessions: (query) => client.ask("sessions", query),
   session: (query) => client.ask("session", query),
   toolCalls: (query) => client.ask("toolCalls", query),
+  memories: (query) => client.ask("memories", query),
+  responseTurns: (query) => client.ask("responseTurns", query),
   usage: (by) => client.ask("usage", by)
 })

@@ -17,6 +17,9 @@ import { type LeftOut, SqliteWriter } from "./SqliteWriter.ts"
 /** How long opening waits for others who are just opening, migrating or checkpointing, in milliseconds. */
 const openTimeout = 5_000
 
+/** How long taking away expired memories may take at the start, in milliseconds. */
+const startSweepMs = 50
+
 export interface SqliteStoreOptions {
   readonly filename: string
   /** The path of the spool; each instance adds its own name to it. */
@@ -31,7 +34,7 @@ export interface OpenStore {
   readonly spool: string
 }
 
-const attempt = <A>(operation: "open the store" | "write", run: () => A) =>
+const attempt = <A>(operation: "open the store" | "read" | "write", run: () => A) =>
   Effect.try({
     try: run,
     catch: (cause) => {
@@ -71,7 +74,9 @@ export const openSqliteStore = Effect.fnUntraced(function* (options: SqliteStore
     attempt("open the store", () => new Instance(sqlite, database, filename, options.spool, clock)),
     (registered) => Effect.ignore(attempt("open the store", () => registered.end()))
   )
-  const writer = new SqliteWriter(database)
+  const writer = new SqliteWriter(database, () => clock.currentTimeMillisUnsafe())
+  // Where somebody else is writing just now, it is done with a later write.
+  yield* Effect.ignore(attempt("write", () => writer.sweep(startSweepMs)))
   const checkpoints = new Checkpoints(
     writer,
     client.ask("checkpoint", null),
@@ -110,12 +115,28 @@ export const openSqliteStore = Effect.fnUntraced(function* (options: SqliteStore
     )
   )
 
+  const queries = queriesOf(client)
+  const someMemory = database.prepare("SELECT 1 FROM memories LIMIT 1")
+  const someLaterTurn = database.prepare('SELECT 1 FROM turns WHERE "index" > 0 LIMIT 1')
+
   const store: RecordStore = {
     secret: yield* attempt("open the store", () => secretOf(database)),
     write: write(instance.number, instance.spool, false),
     writeLate: write(instance.number, instance.spool, true),
     endedInstances,
-    ...queriesOf(client)
+    ...queries,
+    // The worker is not started to say that there is nothing.
+    memories: (query) =>
+      Effect.flatMap(
+        attempt("read", () => someMemory.get() === undefined),
+        (none) => (none ? Effect.succeed({ memories: [], next: null }) : queries.memories(query))
+      ),
+    // Instances that share the database may add the first one at any time; this takes microseconds.
+    responseTurns: (query) =>
+      Effect.flatMap(
+        attempt("read", () => someLaterTurn.get() === undefined),
+        (none) => (none ? Effect.succeed(null) : queries.responseTurns(query))
+      )
   }
   const open: OpenStore = { store, spool: instance.spool }
   return open

@@ -2,9 +2,13 @@ import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { isRowFault } from "./InstanceLock.ts"
 import type { Interception, InterceptionClose, RecordBatch, ToolCall, Turn, Usage } from "./Records.ts"
 import type { NumberedBatch } from "./RecordStore.ts"
+import { SqliteMemories } from "./SqliteMemories.ts"
 
 /** How long one transaction may take, in milliseconds, before the next batch has to wait for another one. */
 const transactionMs = 1.5
+
+/** How long taking away expired memories may take with a transaction, in milliseconds. */
+const sweepMs = 1
 
 /** A row that was refused for what is in it, as a batch of its own, and what SQLite or its driver threw. */
 export interface LeftOut {
@@ -31,12 +35,14 @@ export class SqliteWriter {
   private readonly usage: StatementSync
   private readonly toolCall: StatementSync
   private readonly thought: StatementSync
+  private readonly memories: SqliteMemories
   /** Roughly how many pages went to the write-ahead log; whoever has it checkpointed sets it back. */
   pages = 0
   /** The rows that were left out of what was committed; whoever deals with them takes them away. */
   leftOut: Array<LeftOut> = []
 
-  constructor(database: DatabaseSync) {
+  /** @param now epoch milliseconds, by which memories expire */
+  constructor(database: DatabaseSync, now: () => number) {
     const insert = (table: string, columns: number) =>
       database.prepare(`INSERT INTO ${table} VALUES (${Array(columns).fill("?").join()}) ON CONFLICT DO NOTHING`)
     this.begin = database.prepare("BEGIN IMMEDIATE")
@@ -48,6 +54,7 @@ export class SqliteWriter {
     this.usage = insert("usage", 13)
     this.toolCall = insert("tool_calls", 12)
     this.thought = insert("thoughts", 6)
+    this.memories = new SqliteMemories(database, now)
     // That a process ended is concluded by others. What it says of itself, should it be heard after all, counts more.
     this.close = database.prepare(
       `UPDATE interceptions SET ended_at = ?, status = ?, error_code = ?, error_message = ?,
@@ -77,6 +84,7 @@ export class SqliteWriter {
       let count = 0
       do this.batch(batches[count++]!, instance, late)
       while (count < batches.length && performance.now() - started < transactionMs)
+      this.memories.sweep(sweepMs)
       this.commit.run()
       this.pages += 4
       return count
@@ -89,6 +97,16 @@ export class SqliteWriter {
         // SQLite has rolled back by itself, as it does when the disk is full.
       }
       throw cause
+    }
+  }
+
+  /** Takes away memories that have expired: as many as can be in some milliseconds, which nobody waits for. */
+  sweep(milliseconds: number): void {
+    this.begin.run()
+    try {
+      this.memories.sweep(milliseconds)
+    } finally {
+      this.commit.run()
     }
   }
 
@@ -109,6 +127,14 @@ export class SqliteWriter {
       }
     }
     this.content(number, batch)
+    for (const row of batch.memories ?? []) {
+      try {
+        this.pages += 1 + (row.value.length >>> 12)
+        this.memories.add(row, late)
+      } catch (cause) {
+        this.leaveOut({ number, batch: { memories: [row] } }, cause)
+      }
+    }
     for (const row of batch.closes ?? []) {
       try {
         this.end(row)

@@ -1,5 +1,6 @@
 import { Context, type Effect } from "effect"
 import type { AnsweredToolCall, RequestView } from "../dialect/Dialect.ts"
+import type { MemoryEntry } from "../dialect/ToolMemory.ts"
 import type { HeaderMap } from "./Clients.ts"
 
 /** Who makes a call, as far as it says so itself. */
@@ -34,11 +35,26 @@ export interface Thread {
   readonly looking: Effect.Effect<void> | null
 }
 
+/** Something kept for an actor, as it is stored. */
+export interface Memory extends MemoryEntry {
+  readonly actor: string
+  /** Epoch milliseconds. */
+  readonly expiresAt: number
+}
+
+/** The responses of an interception of `openai-responses` that had several turns. */
+export interface ResponseTurns {
+  /** The upstream's response ids, one for each turn that has one, in their order: two at least. */
+  readonly ids: ReadonlyArray<string>
+  /** Whether turns before the last may have shown the client something of their output. */
+  readonly shownBefore: boolean
+}
+
 /** The thread of an interception that answers no tool call. */
 export const noThread: Thread = { parentId: null, looking: null }
 
 /**
- * Who is calling, and what a call goes on from.
+ * Who is calling, what a call goes on from, and what is remembered of earlier ones that their clients were not shown.
  *
  * **Details**
  *
@@ -57,5 +73,27 @@ export class Sessions extends Context.Service<
     readonly made: (by: Threaded, calls: ReadonlyArray<MadeToolCall>) => void
     /** Begins to look for an interception's parent. Returns at once; what takes longer goes on beside the call. */
     readonly follow: (call: Threaded, answered: AnsweredToolCall | null) => Effect.Effect<Thread>
+    /**
+     * Keeps entries for an actor, in the place of older ones of the same keys, for as long as `tools.memory_ttl` says.
+     * Answers them as they are to be recorded, with the end of the answer they belong to; none where `tools.memory` is
+     * off.
+     */
+    readonly remember: (actor: string, entries: ReadonlyArray<MemoryEntry>) => ReadonlyArray<Memory>
+    /** Finds the values that are kept for an actor by their keys; `null` where there are none. */
+    readonly recall: (actor: string) => ((key: string) => string | null) | null
+    /**
+     * Notes which turns an interception of `openai-responses` had.
+     *
+     * @param id the response id of its first turn: all that its client knows
+     * @param turns `null` where there was but one
+     */
+    readonly chained: (actor: string, id: string, turns: ResponseTurns | null) => void
+    /**
+     * The turns of the interception of this actor that a response id stands for, the newest where ids repeat; `null`
+     * where there was but one, and where none is known. Takes half a second at most.
+     *
+     * @param id the response id of its first turn
+     */
+    readonly responseTurns: (actor: string, id: string) => Effect.Effect<ResponseTurns | null>
   }
 >()("sluice/sessions/Sessions") {}

@@ -1,9 +1,8 @@
-import { Effect, Fiber, Layer } from "effect"
+import { Effect, Fiber, type Scope } from "effect"
 import type { AnsweredToolCall } from "../dialect/Dialect.ts"
 import { digestOf } from "../dialect/Arguments.ts"
-import { clientOf, isCodingAgent } from "./Clients.ts"
-import { sessionIdOf } from "./SessionId.ts"
-import { type MadeToolCall, noThread, Sessions, type Thread, type Threaded } from "./Sessions.ts"
+import { actorKey } from "./ActorKey.ts"
+import { type MadeToolCall, noThread, type Sessions, type Thread, type Threaded } from "./Sessions.ts"
 
 /** Asks for the tool calls of one id that one actor's interceptions have made. */
 export interface ToolCallQuestion {
@@ -90,7 +89,7 @@ class RecentCalls {
   add(by: Threaded, call: MadeToolCall): void {
     const { callId } = call
     if (callId === null || callId === "") return
-    const key = keyOf(by.actor, callId)
+    const key = actorKey(by.actor, callId)
     const candidate: Candidate = {
       interceptionId: by.id,
       sessionId: by.sessionId,
@@ -107,7 +106,7 @@ class RecentCalls {
   }
 
   find(asked: Asked): string | null {
-    const known = this.of(keyOf(asked.call.actor, asked.callId))
+    const known = this.of(actorKey(asked.call.actor, asked.callId))
     return known === undefined ? null : ofSession(asked, known)
   }
 
@@ -123,9 +122,6 @@ class RecentCalls {
     this.young.set(key, calls)
   }
 }
-
-/** Actors may have any name, so the two are told apart by a length. */
-const keyOf = (actor: string, callId: string): string => `${actor.length} ${actor}${callId}`
 
 /** A thread whose parent has still to be found. */
 class Looking implements Thread {
@@ -172,36 +168,30 @@ class Looking implements Thread {
 
 /**
  * Follows threads by the tool calls of this process, and by `find` where those do not answer, as after a restart.
+ *
+ * @param scope ends what is still being looked up
  */
-export const layer = (find: FindToolCalls): Layer.Layer<Sessions> =>
-  Layer.effect(
-    Sessions,
-    Effect.map(Effect.scope, (scope) => {
-      const recent = new RecentCalls()
-      return Sessions.of({
-        caller: (headers, said) => {
-          const client = clientOf(headers)
-          return { client, sessionId: sessionIdOf(headers, said), codingAgent: isCodingAgent(client) }
-        },
-        made: (by, calls) => {
-          for (const call of calls) recent.add(by, call)
-        },
-        follow: (call, answered) => {
-          if (answered === null || answered.callId === "") return Effect.succeed(noThread)
-          return Effect.suspend(() => {
-            const asked = askedOf(call, answered)
-            const parentId = recent.find(asked)
-            if (parentId !== null) return Effect.succeed<Thread>({ parentId, looking: null })
-            const thread = new Looking(asked, recent)
-            return Effect.map(Effect.forkIn(thread.look(find), scope, { startImmediately: true }), (search): Thread => {
-              thread.search = search
-              return thread
-            })
-          })
-        }
+export const threads = (find: FindToolCalls, scope: Scope.Scope): Pick<Sessions["Service"], "made" | "follow"> => {
+  const recent = new RecentCalls()
+  return {
+    made: (by, calls) => {
+      for (const call of calls) recent.add(by, call)
+    },
+    follow: (call, answered) => {
+      if (answered === null || answered.callId === "") return Effect.succeed(noThread)
+      return Effect.suspend(() => {
+        const asked = askedOf(call, answered)
+        const parentId = recent.find(asked)
+        if (parentId !== null) return Effect.succeed<Thread>({ parentId, looking: null })
+        const thread = new Looking(asked, recent)
+        return Effect.map(Effect.forkIn(thread.look(find), scope, { startImmediately: true }), (search): Thread => {
+          thread.search = search
+          return thread
+        })
       })
-    })
-  )
+    }
+  }
+}
 
 const askedOf = (call: Threaded, { callId, call: repeated }: AnsweredToolCall): Asked => ({
   call,

@@ -12,6 +12,7 @@ const collect = (batches: ReadonlyArray<RecordBatch>): Rows => ({
   usage: batches.flatMap((batch) => batch.usage ?? []),
   toolCalls: batches.flatMap((batch) => batch.toolCalls ?? []),
   thoughts: batches.flatMap((batch) => batch.thoughts ?? []),
+  memories: batches.flatMap((batch) => batch.memories ?? []),
   closes: batches.flatMap((batch) => batch.closes ?? [])
 })
 

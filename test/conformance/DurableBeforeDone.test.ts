@@ -117,6 +117,8 @@ describe.each(dialects)("in $name nobody sees an end whose records are not durab
           sessions: store.sessions,
           session: store.session,
           toolCalls: store.toolCalls,
+          memories: store.memories,
+          responseTurns: store.responseTurns,
           usage: store.usage,
           secret: store.secret
         },

@@ -31,6 +31,8 @@ const storeWith = () => {
     sessions: memory.sessions,
     session: memory.session,
     toolCalls: memory.toolCalls,
+    memories: memory.memories,
+    responseTurns: memory.responseTurns,
     usage: memory.usage
   }
   return { store, disk }

@@ -4,7 +4,10 @@ import { TestClock } from "effect/testing"
 import type { AnsweredToolCall } from "../../src/dialect/Dialect.ts"
 import { RecorderError } from "../../src/recorder/RecorderError.ts"
 import { Sessions, type Threaded } from "../../src/sessions/Sessions.ts"
-import { type FindToolCalls, type FoundToolCall, layer, type ToolCallQuestion } from "../../src/sessions/Threads.ts"
+import type { FindToolCalls, FoundToolCall, ToolCallQuestion } from "../../src/sessions/Threads.ts"
+import { remembering } from "./remembering.ts"
+
+const layer = (toolCalls: FindToolCalls) => remembering({ toolCalls })
 
 const nobody: FindToolCalls = () => Effect.succeed([])
 
