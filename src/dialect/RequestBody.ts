@@ -1,5 +1,12 @@
 import type { BadRequest } from "./Dialect.ts"
+import { isDeeperThan } from "../wire/JsonDepth.ts"
 import { isObject, type JsonObject } from "./Json.ts"
+
+/**
+ * How deep a request may be nested. No client's is deeper than some dozens; but `JSON.parse` would hold up every stream
+ * for seconds, and take gigabytes, for as many levels as `limits.body_bytes` has room for.
+ */
+const deepest = 10_000
 
 /** Why a request cannot be read. */
 export const bad = (message: string, param: string | null = null): BadRequest => ({
@@ -19,14 +26,16 @@ export const readBody = <View>(
   read: (body: JsonObject) => View | BadRequest,
   notObject = "The request body must be a JSON object."
 ): View | BadRequest => {
-  const body = parse(raw)
+  const text = raw.toString("utf8")
+  if (isDeeperThan(text, deepest)) return bad(`The request body is nested deeper than ${deepest} levels.`)
+  const body = parse(text)
   if (body === undefined) return bad("The request body is not valid JSON.")
   return isObject(body) ? read(body) : bad(notObject)
 }
 
-const parse = (raw: Buffer): unknown => {
+const parse = (text: string): unknown => {
   try {
-    return JSON.parse(raw.toString("utf8"))
+    return JSON.parse(text)
   } catch {
     return undefined
   }

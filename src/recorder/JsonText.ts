@@ -1,4 +1,5 @@
 import type { Schema } from "effect"
+import { isDeeperThan } from "../wire/JsonDepth.ts"
 
 /**
  * How deep JSON may be to be presented as JSON. Readers have limits of their own, 128 in some, and what encodes it here
@@ -15,23 +16,6 @@ const isJson = (text: string): boolean => {
   }
 }
 
-/** Whether a JSON text is nested deeper than is presented. Brackets within strings do not count. */
-const isTooDeep = (json: string): boolean => {
-  let depth = 0
-  let inString = false
-  for (let i = 0; i < json.length; i++) {
-    const code = json.charCodeAt(i)
-    if (inString) {
-      if (code === 0x5c) i++
-      else if (code === 0x22) inString = false
-    } else if (code === 0x22) inString = true
-    else if (code === 0x5b || code === 0x7b) {
-      if (++depth > deepest) return true
-    } else if (code === 0x5d || code === 0x7d) depth--
-  }
-  return false
-}
-
 /** Text that may be JSON as JSON text: itself where it is, else a JSON string. Nothing of any depth overflows. */
 export const jsonTextOf = (text: string): string => (isJson(text) ? text : JSON.stringify(text))
 
@@ -46,7 +30,7 @@ const holdsInfinity = (value: unknown): boolean => {
  * is too large to be one.
  */
 export const presented = (text: string): Schema.Json => {
-  if (isTooDeep(text)) return text
+  if (isDeeperThan(text, deepest)) return text
   try {
     const value: unknown = JSON.parse(text)
     return holdsInfinity(value) ? text : (value as Schema.Json)

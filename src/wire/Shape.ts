@@ -1,7 +1,7 @@
 import type { Span } from "./JsonSpan.ts"
+import { stringEnd } from "./StringEnd.ts"
 
 const quote = 0x22
-const backslash = 0x5c
 
 /**
  * The skeleton of JSON frames that differ in a few values only, as the chunks of a stream do.
@@ -55,18 +55,6 @@ export class Shape {
     const last = fixed[strings.length]!
     return at + last.length === end && text.startsWith(last, at)
   }
-}
-
-/** The offset of the quote that closes a string whose inside begins at `from`; -1 where there is none. */
-const stringEnd = (text: string, from: number): number => {
-  let at = text.indexOf('"', from)
-  while (at !== -1) {
-    let slashes = 0
-    while (at - 1 - slashes >= from && text.charCodeAt(at - 1 - slashes) === backslash) slashes++
-    if ((slashes & 1) === 0) return at
-    at = text.indexOf('"', at + 1)
-  }
-  return -1
 }
 
 /** The offset behind the digits at `from`; -1 where there are none. */
