@@ -33,11 +33,11 @@ export class Shape {
     for (const { start, end } of spans) {
       const isString = text.charCodeAt(start) === quote
       if (!isString && !/^\d+$/.test(text.slice(start, end))) return null
-      fixed.push(text.slice(from, isString ? start + 1 : start))
+      fixed.push(copyOf(text, from, isString ? start + 1 : start))
       strings.push(isString)
       from = isString ? end - 1 : end
     }
-    fixed.push(text.slice(from))
+    fixed.push(copyOf(text, from, text.length))
     return new Shape(fixed, strings)
   }
 
@@ -56,6 +56,10 @@ export class Shape {
     return at + last.length === end && text.startsWith(last, at)
   }
 }
+
+/** A part of a text that is kept: a slice would keep the whole text alive as well. */
+const copyOf = (text: string, start: number, end: number): string =>
+  Buffer.from(text.slice(start, end), "latin1").toString("latin1")
 
 /** The offset behind the digits at `from`; -1 where there are none. */
 const numberEnd = (text: string, from: number): number => {

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
 import { describe, expect, it } from "vitest"
 import { Shape } from "../../src/wire/Shape.ts"
 
@@ -38,6 +40,23 @@ describe("Shape", () => {
     ""
   ])("is not that of %s", (text) => {
     expect(matches(text)).toBe(false)
+  })
+
+  it("keeps nothing of the texts it was made of but what they have in common", () => {
+    setFlagsFromString("--expose-gc")
+    const collect = runInNewContext("gc") as () => void
+    const used = () => {
+      collect()
+      return process.memoryUsage().heapUsed
+    }
+    const size = 400_000
+    const before = used()
+    const shapes = Array.from({ length: 40 }, (_, i) => {
+      const value = JSON.stringify(String(i).padEnd(size, "x"))
+      return shapeOf(Buffer.from(`{"the first of the members":${value},"and the last":null}`).toString("latin1"), value)
+    })
+    expect(used() - before).toBeLessThan(10 * size)
+    expect(shapes.every((kept) => kept !== null)).toBe(true)
   })
 
   it("is none where nothing may differ, or what may is neither a string nor a plain number", () => {
