@@ -162,6 +162,27 @@ describe("the Anthropic SDK against the simulated provider", () => {
     })
   )
 
+  it.live("answers what the user wrote, and not what Claude Code reminds it of", () =>
+    Effect.gen(function* () {
+      const anthropic = yield* sdk
+      const reminder = "<system-reminder>\nThe weather of get_weather\n</system-reminder>"
+      const blocks = (...texts: ReadonlyArray<string>) => texts.map((text) => ({ type: "text" as const, text }))
+      const asked: ReadonlyArray<Anthropic.MessageParam["content"]> = [
+        blocks(reminder, "Good morning", `${reminder}\n`),
+        blocks(`${reminder}\n\n${reminder}\nGood morning`),
+        `${reminder}\nGood morning`
+      ]
+      for (const content of asked) {
+        const messages = [{ role: "user" as const, content }]
+        const said = textOf(yield* whole(anthropic, { ...asking(""), messages, tools }))
+        assert.include(said, 'You said: "Good morning"')
+      }
+      const later = [...user("Good evening"), { role: "user" as const, content: blocks(reminder) }]
+      const said = textOf(yield* whole(anthropic, { ...asking(""), messages: later, tools }))
+      assert.include(said, 'You said: "Good evening"')
+    })
+  )
+
   it.live("throws for errors before the stream, with their ids", () =>
     Effect.gen(function* () {
       const anthropic = yield* sdk

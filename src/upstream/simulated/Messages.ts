@@ -26,6 +26,18 @@ const textOf = (content: unknown): string => {
 
 const isResult = (block: JsonObject): boolean => block.type === "tool_result"
 
+/** What Claude Code puts before the words of the user, in blocks of their own or within theirs. */
+const reminders = /^(\s*<system-reminder>[\s\S]*?<\/system-reminder>)+\s*/
+
+/** What the user wrote. */
+const wordsOf = (content: unknown): string => {
+  if (typeof content === "string") return content.replace(reminders, "")
+  return blocksOf(content)
+    .map((block) => (typeof block.text === "string" ? block.text.replace(reminders, "") : ""))
+    .filter((text) => text !== "")
+    .join("\n")
+}
+
 /** Tools of the client; those that Anthropic runs itself are not called. */
 const readTool = (tool: unknown): ReadonlyArray<DeclaredTool> => {
   if (!Predicate.isObject(tool) || typeof tool.name !== "string") return []
@@ -69,13 +81,16 @@ const read = (body: JsonObject): Conversation | Failure => {
   if (body.messages === undefined) return invalid("messages: Field required", "messages", null)
   if (!Array.isArray(body.messages)) return invalid("messages: Input should be a valid list", "messages", null)
   const messages = body.messages.filter(Predicate.isObject)
-  const asked = messages.findLastIndex(({ role, content }) => role === "user" && !blocksOf(content).some(isResult))
+  const prompts = messages.map(({ content, role }) =>
+    role === "user" && !blocksOf(content).some(isResult) ? wordsOf(content) : ""
+  )
+  const asked = prompts.findLastIndex((text) => text !== "")
   const { max_tokens } = body
   return {
     model: body.model,
     stream: body.stream === true,
     choices: 1,
-    prompt: asked === -1 ? "" : textOf(messages[asked]?.content),
+    prompt: prompts[asked] ?? "",
     tools: Array.isArray(body.tools) ? body.tools.flatMap(readTool) : [],
     toolChoice: readToolChoice(body.tool_choice),
     ...readRounds(messages.slice(asked + 1)),
