@@ -1,4 +1,5 @@
 import { Effect, Predicate } from "effect"
+import { isAnthropicCaller } from "../dialect/ModelList.ts"
 import {
   type Exchanger,
   type ExchangeRequest,
@@ -14,12 +15,12 @@ import {
   type JsonObject,
   type Manner,
   openAi,
-  pretty,
   type SimulatedDialect
 } from "./simulated/Dialect.ts"
 import { type Directives, none, readDirectives, type Unreadable, vocabulary } from "./simulated/Directives.ts"
 import { embeddings } from "./simulated/Embeddings.ts"
 import { messages } from "./simulated/Messages.ts"
+import { modelBody, modelsBody } from "./simulated/Models.ts"
 import { playback, type Step } from "./simulated/Playback.ts"
 import { makeRandom } from "./simulated/Random.ts"
 import { responses } from "./simulated/Responses.ts"
@@ -27,21 +28,6 @@ import { answer } from "./simulated/Script.ts"
 
 /** The protocols it speaks; one value each. */
 const dialects: ReadonlyArray<SimulatedDialect> = [chatCompletions, responses, messages]
-
-/** The models that `GET /models` lists. Any other name is served too, unless it begins with `sim-` and means nothing. */
-const models = [
-  "sim",
-  "sim-slow",
-  "sim-reasoning",
-  "sim-stall",
-  "sim-cut-200",
-  "sim-eof-200",
-  "sim-malformed",
-  "sim-error",
-  "sim-429",
-  "sim-500",
-  "sim-refused"
-]
 
 /** What is sent before any fault: status, headers and the pieces of the body, each whole in its transport. */
 interface Reply {
@@ -205,8 +191,6 @@ const embed = (body: JsonObject, seed: number, voice: Voice): Plan => {
   return { directives: read.directives, reply: typeof made === "string" ? json(200, made) : refuse(voice, made) }
 }
 
-const modelObject = (id: string) => ({ id, object: "model", created: 1_767_225_600, owned_by: "sluice" })
-
 /** The path of a request, without its query. */
 const pathOf = (request: ExchangeRequest): string => request.target.replace(/\?.*$/s, "")
 
@@ -223,7 +207,8 @@ const callAt = (path: string) => {
 const plan = (request: ExchangeRequest, seed: number, requestId: string): Plan & { readonly voice: Voice } => {
   const path = pathOf(request).replace(/\/+$/, "")
   const { beside, dialect } = callAt(path)
-  const voice = { ...(dialect ?? openAi), requestId }
+  // Calls of no protocol are answered in the manner of whoever's clients make them.
+  const voice = { ...(dialect ?? (isAnthropicCaller(request.headers) ? messages : openAi)), requestId }
   return { ...planFor(request, path, seed, voice, dialect, beside), voice }
 }
 
@@ -251,11 +236,13 @@ const planFor = (
     return refused(invalid(`Invalid URL (${request.method} ${path})`, null, "unknown_url", 404))
   }
   if (request.method !== "GET") return notAllowed()
-  if (model[1] === undefined) return plain(json(200, pretty({ object: "list", data: models.map(modelObject) })))
+  const isAnthropic = isAnthropicCaller(request.headers)
+  if (model[1] === undefined)
+    return plain(json(200, modelsBody(request.target.slice(pathOf(request).length), isAnthropic)))
   // Unlike decodeURIComponent this leaves a broken escape as it is.
   const id = new URLSearchParams(`id=${model[1].replaceAll("+", "%2B")}`).get("id") ?? ""
   const read = readDirectives(id, "")
-  return "where" in read ? refused(unreadable(read, id)) : plain(json(200, pretty(modelObject(id))))
+  return "where" in read ? refused(unreadable(read, id)) : plain(json(200, modelBody(id, isAnthropic)))
 }
 
 /** The pieces of a body as network chunks: of so many events, or cut at so many bytes. */
@@ -308,8 +295,8 @@ const stepsOf = (pieces: ReadonlyArray<string>, directives: Directives): Readonl
  * no key, and asks for neither.
  *
  * It answers `POST …/chat/completions` and `POST …/responses` in the bytes of OpenAI's API and `POST …/messages` in those
- * of Anthropic's, streamed and not; `POST …/messages/count_tokens`; `POST …/embeddings`; `GET …/models` and `GET …/models/{id}`. Anything
- * else is a 404 in OpenAI's error shape.
+ * of Anthropic's, streamed and not; `POST …/messages/count_tokens`; `POST …/embeddings`; `GET …/models` and `GET …/models/{id}`, to
+ * callers with Anthropic's headers in Anthropic's shape. Anything else is a 404.
  *
  * **Deterministic.** The same seed and conversation give the same bytes. Ids, `created` (a second of the year 2026) and
  * every random word come from a hash of the seed and the messages (with the request's own `seed`), never from the

@@ -21,7 +21,11 @@ export const serveExchanger = (exchanger: Exchanger): Effect.Effect<string, neve
             method: incoming.method ?? "GET",
             origin: "http://127.0.0.1",
             target: incoming.url ?? "/",
-            headers: {},
+            headers: Object.fromEntries(
+              Object.entries(incoming.headers).filter(
+                (header): header is [string, string] => typeof header[1] === "string"
+              )
+            ),
             body: parts.length === 0 ? null : Buffer.concat(parts)
           })
           for (const [name, value] of Object.entries(exchange.headers)) {

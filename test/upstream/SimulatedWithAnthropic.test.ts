@@ -162,6 +162,28 @@ describe("the Anthropic SDK against the simulated provider", () => {
     })
   )
 
+  it.live("lists its models in pages, and reads each of them", () =>
+    Effect.gen(function* () {
+      const anthropic = yield* sdk
+      const ids: Array<string> = []
+      yield* Effect.promise(async () => {
+        for await (const model of anthropic.models.list({ limit: 4 })) ids.push(model.id)
+      })
+      assert.isAbove(ids.length, 8)
+      assert.strictEqual(new Set(ids).size, ids.length)
+      assert.strictEqual(ids[0], "sim")
+      const model = yield* Effect.promise(() => anthropic.models.retrieve("sim-slow"))
+      assert.deepInclude(model, {
+        type: "model",
+        id: "sim-slow",
+        display_name: "sim-slow",
+        created_at: "2026-01-01T00:00:00Z"
+      })
+      const unknown = yield* failure(anthropic.models.retrieve("sim-nonsense"))
+      assert.deepInclude(unknown as APIError, { status: 404, type: "not_found_error" })
+    })
+  )
+
   it.live("answers what the user wrote, and not what Claude Code reminds it of", () =>
     Effect.gen(function* () {
       const anthropic = yield* sdk
