@@ -30,8 +30,6 @@ export class ChatReader implements TurnReader {
   private readonly withholding: Withholding | null
   /** The pieces of tool calls in the frame that was read last. */
   private pieces: Array<Piece> | null = null
-  /** Whether the upstream has ended. */
-  private over = false
 
   constructor(options: { readonly asked: RequestView; readonly injected?: ReadonlySet<string> }) {
     const { injected } = options
@@ -76,12 +74,11 @@ export class ChatReader implements TurnReader {
   }
 
   end(_cut: boolean, out: Array<Frame>): void {
-    this.over = true
     this.withholding?.flush(out)
   }
 
   get holding(): boolean {
-    return (this.ended || this.over) && this.outcome === "completed" && this.withholding?.holding === true
+    return this.outcome === "completed" && this.withholding?.holding === true
   }
 
   release(out: Array<Frame>): void {

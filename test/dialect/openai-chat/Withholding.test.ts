@@ -185,11 +185,18 @@ describe("injected calls", () => {
     expect([bytesOf(late.live), late.holding]).toEqual([role + finish("tool_calls") + error, false])
   })
 
-  it("are held to the end of a stream without [DONE], and not before", () => {
+  it("are held from the finish on, before the turn has ended and where [DONE] never comes", () => {
     const reader = openAiChat.turn({ asked, injected })
     const out: Array<Frame> = []
-    for (const frame of framesOf(call(0, "bmcp_a") + finish("tool_calls"))) reader.push(frame, out)
-    expect([reader.outcome, reader.holding]).toEqual(["completed", false])
+    const seen = [call(0, "bmcp_a"), finish("tool_calls"), usageChunk(1, 2)].map((stream) => {
+      for (const frame of framesOf(stream)) reader.push(frame, out)
+      return [reader.outcome, reader.ended, reader.holding]
+    })
+    expect(seen).toEqual([
+      [null, false, false],
+      ["completed", false, true],
+      ["completed", false, true]
+    ])
     reader.end(false, out)
     expect([reader.holding, out]).toEqual([true, []])
   })
