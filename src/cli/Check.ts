@@ -1,15 +1,16 @@
-import { Console, type Duration, Effect, Redacted, Result, type Scope } from "effect"
+import { Console, Duration, Effect, type Layer, Redacted, References, Result, type Scope } from "effect"
 import type { ProviderConfig, SluiceConfig } from "../config/Config.ts"
 import { listenerError } from "../config/Listener.ts"
 import type { LoadedConfig } from "../config/Load.ts"
+import { ToolCatalog } from "../tools/ToolCatalog.ts"
 import { Address } from "../upstream/Address.ts"
 import { hint } from "../upstream/Credential.ts"
 import type { Exchanger } from "../upstream/Exchange.ts"
 import { placeOf } from "./Banner.ts"
 import { table } from "./Table.ts"
 
-/** What was found out about one provider. */
-export interface ProviderCheck {
+/** What was found out about one provider or MCP server. */
+export interface ServiceCheck {
   readonly name: string
   readonly ok: boolean
   /** Where it was looked for. */
@@ -46,7 +47,7 @@ export const checkProvider = (
   name: string,
   provider: ProviderConfig,
   exchange: Exchanger
-): Effect.Effect<ProviderCheck> => {
+): Effect.Effect<ServiceCheck> => {
   if (provider.base_url === undefined) {
     return Effect.succeed({ name, ok: true, address: provider.type, finding: "built in" })
   }
@@ -76,31 +77,56 @@ export const checkProvider = (
 export const checkProviders = (
   config: SluiceConfig,
   exchange: (provider: string) => Exchanger
-): Effect.Effect<ReadonlyArray<ProviderCheck>> =>
+): Effect.Effect<ReadonlyArray<ServiceCheck>> =>
   Effect.forEach(
     Object.entries(config.providers),
     ([name, provider]) => checkProvider(name, provider, exchange(name)),
     { concurrency: "unbounded" }
   )
 
-/** The findings as lines for people. */
-export const renderChecks = (checks: ReadonlyArray<ProviderCheck>, width = 0): string =>
+/** How long servers may take: a program may have to be installed first (`npx`). */
+const patienceWithServers = Duration.seconds(60)
+
+/** Connects to every MCP server of a config at once; the findings come in the config's order. */
+export const checkServers = Effect.fnUntraced(function* (
+  config: SluiceConfig
+): Effect.fn.Return<ReadonlyArray<ServiceCheck>, never, ToolCatalog> {
+  const catalog = yield* ToolCatalog
+  yield* Effect.sleep("50 millis").pipe(
+    Effect.repeat({ until: () => catalog.servers().every(({ status }) => status !== "connecting") }),
+    Effect.timeoutOption(patienceWithServers)
+  )
+  return catalog.servers().map(({ error, name, status, tools }) => {
+    const server = config.mcp.servers[name]
+    const address = server?.url?.replace(/\?.*/, "") ?? server?.command ?? ""
+    const silent = `no answer within ${Duration.format(patienceWithServers)}`
+    return status === "connected"
+      ? { name, ok: true, address, finding: `offers ${tools} ${tools === 1 ? "tool" : "tools"}` }
+      : { name, ok: false, address, finding: error ?? silent }
+  })
+})
+
+/** The findings as lines for people, under what was looked at. */
+export const renderChecks = (checks: ReadonlyArray<ServiceCheck>, width = 0, title = "PROVIDER"): string =>
   table(
-    [{ title: "PROVIDER" }, { title: "" }, { title: "ADDRESS", shrink: true }, { title: "FINDING" }],
+    [{ title }, { title: "" }, { title: "ADDRESS", shrink: true }, { title: "FINDING" }],
     checks.map(({ name, ok, address, finding }) => [name, ok ? "ok" : "FAILED", address, finding]),
     width
   )
 
 /**
- * The body of `sluice check`: says whether Sluice could start with a config that was loaded, and reaches its providers.
+ * The body of `sluice check`: says whether Sluice could start with a config that was loaded, and reaches its providers
+ * and MCP servers.
  *
- * @param options.exchange - opens the connections for the time of the check
+ * @param options.exchange - opens the connections to providers for the time of the check
+ * @param options.tools - connects to the MCP servers for the time of the check
  * @returns whether all is well
  */
 export const check = Effect.fn("Check.check")(function* (
   loaded: LoadedConfig,
   options: {
     readonly exchange: Effect.Effect<(provider: string) => Exchanger, never, Scope.Scope>
+    readonly tools: Layer.Layer<ToolCatalog>
     readonly width?: number | undefined
   }
 ) {
@@ -112,5 +138,14 @@ export const check = Effect.fn("Check.check")(function* (
     Effect.flatMap(options.exchange, (exchange) => checkProviders(loaded.config, exchange))
   )
   yield* Console.log(`\n${renderChecks(checks, options.width)}`)
-  return refusal === null && checks.every(({ ok }) => ok)
+  const servers =
+    Object.keys(loaded.config.mcp.servers).length === 0
+      ? []
+      : yield* checkServers(loaded.config).pipe(
+          Effect.provide(options.tools),
+          // What it would log is what is printed here.
+          Effect.provideService(References.MinimumLogLevel, "None")
+        )
+  if (servers.length > 0) yield* Console.log(`\n${renderChecks(servers, options.width, "MCP SERVER")}`)
+  return refusal === null && [...checks, ...servers].every(({ ok }) => ok)
 })

@@ -6,6 +6,7 @@ import type { Environment } from "../config/Interpolation.ts"
 import { type ConfigFlags, type LoadedConfig, load } from "../config/Load.ts"
 import type { Recorder } from "../recorder/Recorder.ts"
 import type { Exchanger } from "../upstream/Exchange.ts"
+import type { ToolCatalog } from "../tools/ToolCatalog.ts"
 import { check } from "./Check.ts"
 import { records } from "./Records.ts"
 
@@ -21,6 +22,8 @@ export interface CliParts<E, R> {
   readonly recorder: (config: SluiceConfig) => Layer.Layer<Recorder, E, R>
   /** Connections to providers, for `sluice check`. */
   readonly exchange: (config: SluiceConfig) => Effect.Effect<(provider: string) => Exchanger, never, Scope.Scope>
+  /** Connections to MCP servers, for `sluice check`. */
+  readonly tools: (config: SluiceConfig) => Layer.Layer<ToolCatalog>
 }
 
 /** A command that failed after it said why: all that is left is the exit code. */
@@ -108,10 +111,14 @@ export const makeCommand = <E, R>(parts: CliParts<E, R>) => {
   const checkCommand = Command.make("check", {}, () =>
     Effect.gen(function* () {
       const config = yield* loaded(yield* root)
-      const ok = yield* check(config, { exchange: parts.exchange(config.config), width: yield* width })
+      const ok = yield* check(config, {
+        exchange: parts.exchange(config.config),
+        tools: parts.tools(config.config),
+        width: yield* width
+      })
       yield* failUnless(ok)
     })
-  ).pipe(Command.withDescription("Validate the config and reach its providers"))
+  ).pipe(Command.withDescription("Validate the config and reach its providers and MCP servers"))
   const recordsCommand = Command.make("records", recordsFlags, (query) =>
     Effect.gen(function* () {
       const { config } = yield* loaded(yield* root)

@@ -91,7 +91,8 @@ export const program = (): void =>
       serve: serveCommand,
       demo: demoCommand,
       recorder: observerOf,
-      exchange: (config) => httpExchange({ connect: config.limits.connect })
+      exchange: (config) => httpExchange({ connect: config.limits.connect }),
+      tools: (config) => Sluice.layerOf(config).pipe(Layer.provide(Recorder.layerNone))
     },
     { version }
   )(process.argv.slice(2)).pipe(

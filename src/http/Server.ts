@@ -8,6 +8,7 @@ import { Settings } from "../config/Settings.ts"
 import { Interception } from "../interception/Interception.ts"
 import type { Recorder } from "../recorder/Recorder.ts"
 import type { Metrics } from "../telemetry/Metrics.ts"
+import type { ToolCatalog } from "../tools/ToolCatalog.ts"
 import type { IdleTimers, Upstream } from "../upstream/Upstream.ts"
 import { Lifecycle } from "./Lifecycle.ts"
 import { wantsWebSocket } from "./Requests.ts"
@@ -41,7 +42,16 @@ const grace = Duration.seconds(2)
 type FromServer = HttpRouter.HttpRouter | HttpPlatform.HttpPlatform | Etag.Generator | FileSystem.FileSystem | Path.Path
 
 /** What the routes take from the gateway. */
-type FromGateway = Settings | Lifecycle | Interception | Upstream | IdleTimers | Actors | Recorder | Metrics
+type FromGateway =
+  | Settings
+  | Lifecycle
+  | Interception
+  | Upstream
+  | IdleTimers
+  | Actors
+  | Recorder
+  | Metrics
+  | ToolCatalog
 
 /**
  * Serves routes on the address of the config until it is interrupted, then stops in order: no new calls, and none whose

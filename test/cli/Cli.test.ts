@@ -1,10 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, FileSystem, Layer, Path, Runtime, Schema, Stdio, Terminal } from "effect"
+import { Effect, Fiber, FileSystem, Layer, Path, Runtime, Schema, Stdio, Terminal } from "effect"
 import { ChildProcessSpawner } from "effect/process"
-import { TestConsole } from "effect/testing"
+import { TestClock, TestConsole } from "effect/testing"
 import { run } from "../../src/cli/Cli.ts"
 import type { LoadedConfig } from "../../src/config/Load.ts"
 import { Recorder } from "../../src/recorder/Recorder.ts"
+import { ToolCatalog, type ToolServer } from "../../src/tools/ToolCatalog.ts"
 
 const platform = (files: { readonly [path: string]: string }) =>
   Layer.mergeAll(
@@ -45,6 +46,7 @@ const sluice = Effect.fnUntraced(
       readonly env?: { readonly [name: string]: string }
       readonly files?: { readonly [path: string]: string }
       readonly serve?: Effect.Effect<void, PortTaken>
+      readonly tools?: Layer.Layer<ToolCatalog>
     } = {}
   ) {
     const done: Array<readonly [what: string, loaded: LoadedConfig]> = []
@@ -59,7 +61,8 @@ const sluice = Effect.fnUntraced(
         serve: body("serve"),
         demo: body("demo"),
         recorder: () => Layer.effect(Recorder, Effect.die("unused")),
-        exchange: () => Effect.succeed(() => () => Effect.die("unused"))
+        exchange: () => Effect.succeed(() => () => Effect.die("unused")),
+        tools: () => options.tools ?? ToolCatalog.layerNone
       },
       { version: "1.2.3" }
     )(args).pipe(Effect.provide(platform(options.files ?? {})), Effect.flip, Effect.option)
@@ -133,6 +136,41 @@ describe("sluice", () => {
       }
       assert.include((yield* sluice(["records", "--help"])).output, "--json")
       assert.include((yield* sluice(["--version"])).output, "1.2.3")
+    })
+  )
+
+  it.effect("checks MCP servers, and ends with 1 where one cannot be reached", () =>
+    Effect.gen(function* () {
+      const files = {
+        "sluice.yaml": `providers: { sim: { type: simulated } }
+mcp: { servers: { one: { url: "http://h/mcp?key=canary" }, two: { command: run, env: { A: canary } } } }
+`
+      }
+      const tools = (...servers: ReadonlyArray<ToolServer>) =>
+        Layer.effect(
+          ToolCatalog,
+          Effect.map(ToolCatalog, (catalog) => ({ ...catalog, servers: () => servers }))
+        ).pipe(Layer.provide(ToolCatalog.layerNone))
+      const one = { name: "one", status: "connected", tools: 13, error: null } as const
+      const checked = (second: ToolServer) =>
+        Effect.gen(function* () {
+          const waiting = yield* Effect.forkChild(sluice(["check"], { files, tools: tools(one, second) }))
+          yield* TestClock.adjust("61 seconds")
+          return yield* Fiber.join(waiting)
+        })
+      const good = yield* checked({ name: "two", status: "connected", tools: 1, error: null })
+      assert.strictEqual(good.exitCode, 0)
+      assert.match(
+        good.output,
+        /MCP SERVER +ADDRESS +FINDING\none +ok +http:\/\/h\/mcp +offers 13 tools\ntwo +ok +run +offers 1 tool$/
+      )
+      assert.notInclude(good.output, "canary")
+      const bad = yield* checked({ name: "two", status: "failed", tools: 0, error: "spawn run ENOENT" })
+      assert.strictEqual(bad.exitCode, 1)
+      assert.match(bad.output, /two +FAILED +run +spawn run ENOENT$/)
+      const silent = yield* checked({ name: "two", status: "connecting", tools: 0, error: null })
+      assert.strictEqual(silent.exitCode, 1)
+      assert.match(silent.output, /two +FAILED +run +no answer within 1m$/)
     })
   )
 

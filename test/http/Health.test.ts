@@ -8,6 +8,7 @@ import { Lifecycle } from "../../src/http/Lifecycle.ts"
 import { Interception } from "../../src/interception/Interception.ts"
 import { Recorder } from "../../src/recorder/Recorder.ts"
 import { Metrics } from "../../src/telemetry/Metrics.ts"
+import { ToolCatalog } from "../../src/tools/ToolCatalog.ts"
 import { ended } from "../telemetry/ended.ts"
 
 const admit = admission({ host: "127.0.0.1", hosts: [], origins: ["https://tools.example"] })
@@ -24,9 +25,23 @@ const sick = Layer.effect(
   Effect.map(Recorder, (recorder) => ({ ...recorder, healthy: Effect.succeed(false) }))
 ).pipe(Layer.provide(Recorder.layerNone))
 
-const served = (recorder: Layer.Layer<Recorder> = Recorder.layerNone) =>
+const tools = Layer.effect(
+  ToolCatalog,
+  Effect.map(ToolCatalog, (catalog) => ({
+    ...catalog,
+    servers: () => [
+      { name: "up", status: "connected" as const, tools: 3, error: null },
+      { name: "down", status: "failed" as const, tools: 0, error: "connect ECONNREFUSED 10.0.0.1:80" }
+    ]
+  }))
+).pipe(Layer.provide(ToolCatalog.layerNone))
+
+const served = (
+  recorder: Layer.Layer<Recorder> = Recorder.layerNone,
+  catalog: Layer.Layer<ToolCatalog> = ToolCatalog.layerNone
+) =>
   HttpRouter.serve(Health.layer(admit), { disableLogger: true, disableListenLog: true }).pipe(
-    Layer.provideMerge(Layer.mergeAll(recorder, Lifecycle.layer, Metrics.layer(["openai"]), interceptions)),
+    Layer.provideMerge(Layer.mergeAll(recorder, Lifecycle.layer, Metrics.layer(["openai"]), interceptions, catalog)),
     Layer.provideMerge(NodeHttpServer.layerTest)
   )
 
@@ -71,6 +86,23 @@ describe("the health routes", () => {
       assert.strictEqual((yield* get("/livez")).status, 200)
       assert.match((yield* get("/metrics")).text, /^sluice_recorder_healthy 0$/m)
     }).pipe(Effect.provide(served(sick)))
+  )
+
+  it.effect("show how MCP servers are doing, without which calls are taken all the same", () =>
+    Effect.gen(function* () {
+      const { status, text } = yield* get("/readyz")
+      assert.strictEqual(status, 200)
+      assert.deepStrictEqual(JSON.parse(text), {
+        status: "ok",
+        checks: { lifecycle: "ok", recorder: "ok" },
+        mcp: {
+          servers: [
+            { name: "up", status: "connected", tools: 3 },
+            { name: "down", status: "failed", tools: 0 }
+          ]
+        }
+      })
+    }).pipe(Effect.provide(served(Recorder.layerNone, tools)))
   )
 
   it.effect("show metrics as Prometheus reads them", () =>
