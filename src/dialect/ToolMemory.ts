@@ -13,10 +13,13 @@ export interface HiddenTurn {
   readonly injected: ReadonlySet<string>
   /** What those came to; none for a turn that ended the answer without any. */
   readonly results: ReadonlyArray<ToolResult>
+  /** The id its upstream gave it: by that a request may go on from it without repeating it. */
+  readonly responseId?: string | null
 }
 
 /** Something that is kept for its actor until a client comes back. */
 export interface MemoryEntry {
+  /** At most 64 characters of `[a-zA-Z0-9_-]`. */
   readonly key: string
   /** JSON text. */
   readonly value: string
@@ -25,15 +28,16 @@ export interface MemoryEntry {
 /** Remembering, for one dialect. */
 export interface ToolMemory {
   /**
-   * What is to be kept of an answer with hidden calls.
+   * What is to be kept of an answer with hidden calls; nothing where it could not be found again, or where a call has no
+   * result.
    *
    * @param body the request as its client sent it
    * @param turns all turns of the answer; the last may have client calls beside its injected ones, or no injected ones
    */
   readonly remember: (body: Buffer, turns: ReadonlyArray<HiddenTurn>) => ReadonlyArray<MemoryEntry>
   /**
-   * The request with what was hidden of the answers in it put back: the same buffer where nothing is known of them.
-   * Every other byte stays.
+   * The request with what was hidden of the answers in it put back: the same buffer where nothing is known of them, and
+   * an answer as it stands where it is not what was remembered. Every other byte stays.
    *
    * @param find the value that is kept under a key for the request's actor
    */

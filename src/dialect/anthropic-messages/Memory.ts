@@ -1,0 +1,246 @@
+import { type Edit, edit, elements, locate, locateAll, type Span, set } from "../../wire/JsonSpan.ts"
+import { digestOf } from "../Arguments.ts"
+import { isObject, type JsonObject } from "../Json.ts"
+import {
+  align,
+  answeredBefore,
+  callMark,
+  callName,
+  entriesOf,
+  findAnswer,
+  type KeptAnswer,
+  type KnownCall,
+  type Marks,
+  mark,
+  nothingBefore,
+  objectsOf,
+  type Part,
+  parsed,
+  type Piece,
+  type ReadTurn,
+  readTurns,
+  saidBefore,
+  textOf,
+  type Unit
+} from "../Recall.ts"
+import type { HiddenTurn, ToolMemory } from "../ToolMemory.ts"
+import { blocksOf } from "./Blocks.ts"
+import { continueWith } from "./Tools.ts"
+
+/**
+ * Remembers the hidden calls of Messages. An answer is one message of the assistant for its client, with the blocks of all
+ * turns in it. It is cut into the messages of its turns, with the client's own blocks: thoughts keep their signatures, and
+ * `cache_control` stays where the client has put it.
+ */
+export const memory: ToolMemory = {
+  remember: (body, turns) => {
+    const request = parsed(body.toString())
+    const read = readTurns(turns, readTurn)
+    if (read === null || !isObject(request) || !Array.isArray(request.messages)) return []
+    const before = standBefore(request.messages, request.messages.length)
+    return entriesOf("anthropic-messages", read, { before, references: [], holders: [] })
+  },
+  recall: (body, find) => {
+    const request = parsed(body.toString())
+    if (!isObject(request) || !Array.isArray(request.messages)) return body
+    const messages: ReadonlyArray<unknown> = request.messages
+    // Where a model thinks, a turn with calls that goes on must begin with what it thought:
+    // https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking#extended-thinking-with-tool-use
+    const thinks = isObject(request.thinking) && request.thinking.type !== "disabled"
+    const found: Array<Found> = []
+    let calls: ReadonlySet<string> | null = null
+    for (const [at, message] of messages.entries()) {
+      if (!isObject(message) || message.role !== "assistant") continue
+      const [call = null] = callsOf(message)
+      const before = standBefore(messages, at)
+      const text = textOf(message.content)
+      const kept = findAnswer("anthropic-messages", { text, call, before, references: [] }, find)
+      if (kept === null) continue
+      calls ??= callsIn(messages)
+      if (kept.hidden.some((name) => calls!.has(name))) continue
+      const units = unitsOf(message)
+      const aligned = align(
+        kept,
+        (unit) => units[unit],
+        0,
+        () => thinks
+      )
+      if (aligned === null || aligned.end !== units.length) continue
+      const results = kept.turns.at(-1)!.results
+      const resultsAt = results.length === 0 || kept.calls.length === 0 ? null : resultsOf(messages, at, kept)
+      if (resultsAt !== undefined) found.push({ at, kept, message, turns: aligned.turns, resultsAt })
+    }
+    return found.length === 0 ? body : (edit(body, editsOf(body, found)) ?? body)
+  }
+}
+
+const readTurn = ({ injected, output, results }: HiddenTurn): ReadTurn | null => {
+  const blocks = output[0] === undefined ? null : blocksOf(Buffer.from(output[0]))
+  if (blocks === null) return null
+  const parts: Array<Part> = []
+  const calls: Array<KnownCall> = []
+  const hidden: Array<KnownCall> = []
+  for (const raw of blocks) {
+    const block = parsed(raw)
+    if (!isObject(block)) return null
+    const call = callOf(block)
+    if (call !== null && injected.has(call.id)) {
+      hidden.push(call)
+      parts.push({ kind: "hidden", raw })
+    } else if (block.type === "text" && typeof block.text === "string") {
+      parts.push({ kind: "text", text: block.text, marks: [] })
+    } else {
+      if (call !== null) calls.push(call)
+      const thought = block.type === "thinking" || block.type === "redacted_thinking"
+      parts.push({ kind: "item", marks: marksOf(block), optional: call === null, raw: thought ? raw : null })
+    }
+  }
+  const written = resultsText(results)
+  return written === null ? null : { parts, calls, hidden, results: written }
+}
+
+const resultsText = (results: HiddenTurn["results"]): ReadonlyArray<string> | null => {
+  if (results.length === 0) return []
+  const body = continueWith(Buffer.from('{"messages":[]}'), [], results)
+  const list = body === null ? null : locate(body, ["messages", 0, "content"])
+  return (list === null ? null : elements(body!, list))?.map((span) => textAt(body!, span)) ?? null
+}
+
+const textAt = (json: Buffer, { end, start }: Span): string => json.toString("utf8", start, end)
+
+/** What stands before the message at a place, as far as it can be known again. */
+const standBefore = (messages: ReadonlyArray<unknown>, at: number): string => {
+  for (let i = at - 1; i >= 0; i--) {
+    const message = messages[i]
+    if (!isObject(message) || message.role !== "user") continue
+    const answered = answeredIn(message)
+    return answered.length > 0 ? answeredBefore(answered) : saidBefore(textOf(message.content))
+  }
+  return nothingBefore
+}
+
+const answeredIn = ({ content }: JsonObject): ReadonlyArray<string> => {
+  const ids: Array<string> = []
+  for (const { tool_use_id, type } of objectsOf(content))
+    if (type === "tool_result" && typeof tool_use_id === "string") ids.push(tool_use_id)
+  return ids
+}
+
+const callOf = ({ id, input, name, type }: JsonObject): KnownCall | null =>
+  type === "tool_use" && typeof id === "string" && typeof name === "string" ? { id, name, arguments: input } : null
+
+const callsOf = ({ content }: JsonObject): ReadonlyArray<KnownCall> =>
+  objectsOf(content)
+    .map(callOf)
+    .filter((call) => call !== null)
+
+const callsIn = (messages: ReadonlyArray<unknown>): ReadonlySet<string> => {
+  const calls = new Set<string>()
+  for (const message of objectsOf(messages)) for (const { id, name } of callsOf(message)) calls.add(callName(id, name))
+  return calls
+}
+
+/** What a block is known by that is no text. */
+const marksOf = (block: JsonObject): Marks => {
+  const call = callOf(block)
+  if (call !== null) return [callMark(call)]
+  const { cache_control: _, ...rest } = block
+  const type = String(block.type)
+  for (const name of ["signature", "data", "id", "tool_use_id"]) {
+    const value = block[name]
+    if (typeof value === "string" && value !== "") return [mark(type, name, value)]
+  }
+  return [mark(type, digestOf(rest))]
+}
+
+const unitsOf = ({ content }: JsonObject): ReadonlyArray<Unit> => {
+  if (typeof content === "string") return [{ text: content, marks: [] }]
+  return (Array.isArray(content) ? content : []).map((block: unknown) => {
+    if (!isObject(block)) return { text: null, marks: [] }
+    if (block.type === "text" && typeof block.text === "string") return { text: block.text, marks: [] }
+    return { text: null, marks: marksOf(block) }
+  })
+}
+
+/** An answer that was found. */
+interface Found {
+  /** Where its message stands. */
+  readonly at: number
+  readonly message: JsonObject
+  readonly kept: KeptAnswer
+  readonly turns: ReadonlyArray<ReadonlyArray<Piece>>
+  /** Where the message stands with the results of the client's calls; `null` where it has none beside hidden ones. */
+  readonly resultsAt: number | null
+}
+
+/**
+ * Where the results of the client's calls stand that an answer ends with: the upstream wants those of the hidden calls in
+ * the same message. `undefined` where the client has sent none.
+ */
+const resultsOf = (messages: ReadonlyArray<unknown>, at: number, { calls }: KeptAnswer): number | undefined => {
+  for (let i = at + 1; i < messages.length; i++) {
+    const message = messages[i]
+    if (!isObject(message) || message.role === "assistant") return undefined
+    if (message.role === "user" && answeredIn(message).some((id) => calls.includes(id))) return i
+  }
+  return undefined
+}
+
+const editsOf = (body: Buffer, found: ReadonlyArray<Found>): ReadonlyArray<Edit> => {
+  const contents = found.map(({ at }) => ["messages", at, "content"])
+  const paths = found.flatMap(({ message: { content } }, index) =>
+    Array.isArray(content) ? content.map((_, block) => [...contents[index]!, block]) : [contents[index]!]
+  )
+  const spans = locateAll(body, paths)
+  const edits: Array<Edit> = []
+  let first = 0
+  for (const one of found) {
+    const { content } = one.message
+    const count = Array.isArray(content) ? content.length : 1
+    edits.push(...answerEdits(body, one, spans.slice(first, first + count)))
+    first += count
+  }
+  return edits
+}
+
+/** What puts the hidden part of one answer back. The client's message becomes that of its last turn that said anything. */
+const answerEdits = (
+  body: Buffer,
+  { at, kept, message, resultsAt, turns }: Found,
+  spans: ReadonlyArray<Span | null>
+): ReadonlyArray<Edit> => {
+  const own = turns.findLastIndex((pieces) => pieces.length > 0)
+  const before: Array<string> = []
+  const behind: Array<string> = []
+  const edits: Array<Edit> = []
+  for (const [index, pieces] of turns.entries()) {
+    const { results } = kept.turns[index]!
+    const content = `[${pieces.map((piece) => blockText(body, message, piece, spans)).join(",")}]`
+    if (index === own) edits.push({ op: "replace", path: ["messages", at, "content"], raw: content })
+    else if (pieces.length > 0) before.push(`{"role":"assistant","content":${content}}`)
+    if (results.length === 0) continue
+    if (index === turns.length - 1 && resultsAt !== null) {
+      edits.push({ op: "insert", path: ["messages", resultsAt, "content"], at: "first", raw: results.join(",") })
+    } else {
+      const list = index < own ? before : behind
+      list.push(`{"role":"user","content":[${results.join(",")}]}`)
+    }
+  }
+  if (before.length > 0) edits.push({ op: "insert", path: ["messages"], at, raw: before.join(",") })
+  if (behind.length > 0) edits.push({ op: "insert", path: ["messages"], at: at + 1, raw: behind.join(",") })
+  return edits
+}
+
+const blockText = (body: Buffer, { content }: JsonObject, piece: Piece, spans: ReadonlyArray<Span | null>): string => {
+  if (piece.unit === null) return piece.raw
+  const span = spans[piece.unit]!
+  const raw = body.subarray(span.start, span.end)
+  if (!Array.isArray(content)) {
+    const text = piece.split === null ? raw.toString() : JSON.stringify(piece.split.text)
+    return `{"type":"text","text":${text}}`
+  }
+  if (piece.split === null) return raw.toString()
+  const text = JSON.stringify(piece.split.text)
+  // What the client says of the whole block stays at its end, a mark for a cache for one.
+  return piece.split.last ? String(set(raw, ["text"], text)) : `{"type":"text","text":${text}}`
+}
