@@ -1,4 +1,5 @@
 import type { BadRequest } from "./Dialect.ts"
+import { withoutMark } from "../wire/Frame.ts"
 import { isDeeperThan } from "../wire/JsonDepth.ts"
 import { isObject, type JsonObject } from "./Json.ts"
 
@@ -26,7 +27,7 @@ export const readBody = <View>(
   read: (body: JsonObject) => View | BadRequest,
   notObject = "The request body must be a JSON object."
 ): View | BadRequest => {
-  const text = raw.toString("utf8")
+  const text = withoutMark(raw.toString("utf8"))
   if (isDeeperThan(text, deepest)) return bad(`The request body is nested deeper than ${deepest} levels.`)
   const body = parse(text)
   if (body === undefined) return bad("The request body is not valid JSON.")

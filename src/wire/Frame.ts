@@ -85,7 +85,8 @@ export class Frame {
   get json(): unknown {
     if (this.parsed === undefined) {
       try {
-        this.parsed = JSON.parse(this.data)
+        // `fetch` takes a byte order mark off a body; in an event or a message it is no JSON to anybody.
+        this.parsed = JSON.parse(this.kind === "body" ? withoutMark(this.data) : this.data)
       } catch {
         return undefined
       }
@@ -193,6 +194,9 @@ export class Frame {
     )
   }
 }
+
+/** A text without the byte order mark that may stand before JSON (RFC 8259, section 8.1). */
+export const withoutMark = (text: string): string => (text.charCodeAt(0) === 0xfeff ? text.slice(1) : text)
 
 /** Where the values of the `data:` lines stand in a text that begins with the value of the first. */
 const dataLines = (text: string): ReadonlyArray<{ readonly start: number; readonly end: number }> => {

@@ -21,6 +21,13 @@ export const skipSpace = (json: Buffer, at: number): number => {
   return at
 }
 
+/**
+ * Offset of a document's first byte that counts. A byte order mark may be passed over (RFC 8259, section 8.1), as `fetch`
+ * does; it is no part of the value.
+ */
+export const documentStart = (json: Buffer): number =>
+  json[0] === 0xef && json[1] === 0xbb && json[2] === 0xbf ? skipSpace(json, 3) : skipSpace(json, 0)
+
 /** Offset behind the string whose opening quote is at `at`, or -1. */
 export const skipString = (json: Buffer, at: number): number => {
   const length = json.length
@@ -122,7 +129,7 @@ export interface FoundMember {
 
 /** The member `key` of the object that is the whole document; `null` where there is none, or no such document. */
 export const findMember = (json: Buffer, key: Key): FoundMember | null => {
-  let at = skipSpace(json, 0)
+  let at = documentStart(json)
   if (json[at] !== 0x7b) return null
   at = skipSpace(json, at + 1)
   if (json[at] === 0x7d) return null

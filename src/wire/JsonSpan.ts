@@ -1,5 +1,6 @@
 import {
   behindColon,
+  documentStart,
   findMember,
   type Key,
   keyEquals,
@@ -14,7 +15,7 @@ import {
  * Reading and editing values inside raw JSON, every other byte left as it is: white space, key order, number text,
  * escapes and unknown fields survive.
  *
- * The input is taken to be valid JSON in UTF-8 without a byte order mark. Where it is not, the answer is `null` or a
+ * The input is taken to be valid JSON in UTF-8; a byte order mark before it stays there. Where it is not, the answer is `null` or a
  * span of something; nothing throws, loops for ever, or recurses into the document.
  *
  * Where an object has a key twice the last one counts, as for `JSON.parse`. Edits are made at every one of them, so
@@ -268,7 +269,7 @@ interface Level {
 const walk = (json: Buffer, root: Node, splices: Array<Splice> | null): boolean => {
   const levels: Array<Level> = []
   let node: Node | undefined = root
-  let value = skipSpace(json, 0)
+  let value = documentStart(json)
   for (;;) {
     let end: number
     const kind = json[value]!
@@ -424,7 +425,7 @@ const applySplices = (json: Buffer, splices: Array<Splice>): Buffer | null => {
 
 /** Steps through the items of a container. `read` answers where the item at an offset ends, or -1. */
 const eachItem = (json: Buffer, span: Span | undefined, kind: number, read: (start: number) => number): boolean => {
-  const open = skipSpace(json, span?.start ?? 0)
+  const open = span === undefined ? documentStart(json) : skipSpace(json, span.start)
   if (json[open] !== kind) return false
   let at = skipSpace(json, open + 1)
   if (json[at] === kind + toCloser) return true

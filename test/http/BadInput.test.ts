@@ -2,7 +2,7 @@ import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync, zstdCompress
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
 import { RawClient, type RawRequest } from "../support/RawClient.ts"
-import { chat, chunked, type Gateway, startGateway, wire } from "./InProcessGateway.ts"
+import { chat, chunked, completion, type Gateway, startGateway, wire } from "./InProcessGateway.ts"
 
 const limit = 1024 * 1024
 
@@ -78,8 +78,8 @@ const bodies: ReadonlyArray<Case> = [
   invalid("a form", "model=m&messages=[]", notJson),
   invalid("a comma too many", '{"model":"m","messages":[],}', notJson),
   invalid("NaN", '{"model":"m","messages":[],"temperature":NaN}', notJson),
-  // RFC 8259, section 8.1: JSON is UTF-8, without a byte order mark. Bytes go on as they came, so none is taken off.
-  invalid("byte order mark", `\ufeff${good}`, notJson),
+  invalid("two byte order marks", `\ufeff\ufeff${good}`, notJson),
+  invalid("a byte order mark and nothing else", "\ufeff", notJson),
   invalid("UTF-16", Buffer.from(good, "utf16le"), notJson),
   invalid("10,000 open brackets", "[".repeat(10_000), notJson),
   invalid("10,000 brackets", "[".repeat(10_000) + "]".repeat(10_000), notObject),
@@ -420,6 +420,27 @@ describe("what is odd and can be taken", () => {
         assert.strictEqual(answer.status, 200)
         const sent = upstream.requests.at(-1)!.text
         assert.isTrue(sent.startsWith(`{"messages":[${deep}],"x":${objects},"stream":true,"model":"m"`))
+      }
+    })
+  )
+
+  it.live("a byte order mark, which goes on with the rest", () =>
+    Effect.gen(function* () {
+      const body = `\ufeff${completion}\n`
+      const { url, recordings, upstream } = yield* startGateway({ turns: [{ headers: json, steps: [body] }] })
+      for (const [path, model, shown] of [
+        [chatPath, "m", body],
+        ["/v1/chat/completions", "up/m", body.replace('"m-1"', '"up/m"')]
+      ] as const) {
+        const sent = `\ufeff${JSON.stringify({ ...chat, model })}`
+        const answer = yield* whole({ url: url + path, body: sent, headers: json })
+        assert.strictEqual(answer.status, 200)
+        // `text` would take it off.
+        assert.deepStrictEqual(answer.body(), Buffer.from(shown))
+        assert.deepStrictEqual(upstream.requests.at(-1)!.body, Buffer.from(`\ufeff${good}`))
+      }
+      for (const { usage } of yield* recordings.closed(2)) {
+        assert.deepInclude(usage[0], { input: 3, output: 2, provenance: "provider" })
       }
     })
   )

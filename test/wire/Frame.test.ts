@@ -1,5 +1,5 @@
 import { assert, describe, it } from "vitest"
-import { type Frame, whole } from "../../src/wire/Frame.ts"
+import { type Frame, sse, whole } from "../../src/wire/Frame.ts"
 import { SseDecoder } from "../../src/wire/SseDecoder.ts"
 
 const only = (stream: string): Frame => {
@@ -28,6 +28,14 @@ describe("Frame.withData", () => {
 })
 
 describe("a body", () => {
+  it("is read behind its byte order mark, which an event or a message may not have", () => {
+    const bytes = Buffer.from('\ufeff{"a":1}')
+    assert.deepStrictEqual(whole("body", bytes).json, { a: 1 })
+    assert.deepStrictEqual(whole("body", bytes).bytes, bytes)
+    assert.isUndefined(whole("message", bytes).json)
+    assert.isUndefined(sse("", '\ufeff{"a":1}').json)
+  })
+
   it("keeps the new lines of its data as they are", () => {
     const body = whole("body", Buffer.from("{}"))
     assert.strictEqual(body.withData(Buffer.from("{\n\xff}\n", "latin1")).bytes.toString("latin1"), "{\n\xff}\n")

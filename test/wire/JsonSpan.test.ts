@@ -380,8 +380,7 @@ describe("JsonSpan", () => {
       "{a:1}",
       "]",
       '{"\\u12":1}',
-      '{"a":1}x',
-      "\ufeff{}"
+      '{"a":1}x'
     ]
     for (const source of odd) {
       const json = Buffer.from(source)
@@ -434,3 +433,27 @@ const hasDuplicate = (source: string): boolean => {
   }
   return false
 }
+
+describe("a byte order mark", () => {
+  const json = Buffer.from('\ufeff {"a":{"b":[1]},"c":2}')
+
+  it("is passed over by whoever looks for a value", () => {
+    const found = locate(json, ["c"])!
+    assert.strictEqual(json.toString("utf8", found.start, found.end), "2")
+    const [whole, inner] = locateAll(json, [[], ["a", "b", 0]])
+    assert.deepStrictEqual([whole!.start, json.toString("utf8", inner!.start, inner!.end)], [4, "1"])
+    assert.deepStrictEqual(
+      members(json)!.map(({ key }) => key),
+      ["a", "c"]
+    )
+    assert.lengthOf(elements(Buffer.from("\ufeff[1,2]"))!, 2)
+  })
+
+  it("stays where it is when something is edited", () => {
+    const edited = (change: Edit) => edit(json, [change])!.toString("latin1").replace("\u00ef\u00bb\u00bf", "BOM")
+    assert.strictEqual(edited({ op: "replace", path: ["c"], raw: "3" }), 'BOM {"a":{"b":[1]},"c":3}')
+    assert.strictEqual(edited({ op: "set", path: ["d"], raw: "3" }), 'BOM {"a":{"b":[1]},"c":2,"d":3}')
+    assert.strictEqual(edited({ op: "remove", path: ["a"] }), 'BOM {"c":2}')
+    assert.strictEqual(edited({ op: "insert", path: ["a", "b"], raw: "2" }), 'BOM {"a":{"b":[1,2]},"c":2}')
+  })
+})
