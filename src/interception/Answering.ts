@@ -239,7 +239,12 @@ export class Answering {
     const error = failure._tag === "Some" ? clientError(failure.value) : internalError
     const out: Array<Frame> = []
     // Behind the beginning of a frame an error event would be a part of that frame.
-    if (!this.decode.midFrame) this.writer.fail(error, this.transport, out)
+    if (!this.decode.midFrame) {
+      const late: Array<Frame> = []
+      this.reader.end(true, late)
+      for (const frame of late) this.writer.push(frame, this.progress.index, out)
+      this.writer.fail(error, this.transport, out)
+    }
     this.progress.framesOut += out.length
     const ending: Ending = {
       status: "failed",
@@ -259,6 +264,9 @@ export class Answering {
   /** How the turn ended, if the upstream came to its end. */
   private ending(): Ending {
     const { outcome } = this.reader
+    if (outcome === null && !this.decode.overflowed) {
+      return { status: "failed", error: recordError("upstream_cut", "the upstream did not finish"), complete: false }
+    }
     if (outcome !== "failed") return { status: outcome ?? "completed", error: null, complete: true }
     const { ended, error } = this.reader.summary()
     const message = this.clean(error ?? "the upstream reported an error")

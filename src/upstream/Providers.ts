@@ -62,6 +62,7 @@ export const layer = (config: SluiceConfig): Layer.Layer<Upstream, never, IdleTi
           type: entry.type,
           dialects: entry.dialects,
           askUsage: entry.ask_usage,
+          websocket: entry.websocket,
           models: entry.models,
           mcp: entry.mcp ?? null,
           address: new Address(baseUrl),
@@ -138,6 +139,7 @@ export const layer = (config: SluiceConfig): Layer.Layer<Upstream, never, IdleTi
           return provider === undefined ? { kind: "none", hint: null } : use(provider, client)
         },
         open,
+        connect: () => Effect.die(new Error("WebSockets are not built yet")),
         providers: [...providers.values()],
         models: [
           ...[...aliases].map(([id, { to }]) => ({ id, provider: to.slice(0, to.indexOf("/")) })),

@@ -3,10 +3,12 @@ import type { DialectName, TransportName } from "../dialect/Dialect.ts"
 import type { ChunkQueue } from "./ChunkQueue.ts"
 import type { Credential } from "./Credential.ts"
 import type { HeaderMap, UpstreamError } from "./Exchange.ts"
+import type { Peer } from "./Peer.ts"
 
 export type { ChunkQueue } from "./ChunkQueue.ts"
 export { type Credential, mask as maskText, maskBytes } from "./Credential.ts"
 export { Cut, Declined, type HeaderMap, Malformed, OutOfTurns, ShuttingDown, UpstreamError } from "./Exchange.ts"
+export { type Peer, type PeerClose, PeerGone, type PeerMessage } from "./Peer.ts"
 export { IdleTimers, type Watched } from "./IdleTimers.ts"
 
 /** What everybody may know of a provider. Its key stays with the layer. */
@@ -17,6 +19,8 @@ export interface ProviderInfo {
   readonly dialects: ReadonlyArray<DialectName>
   /** Whether Sluice asks for usage on streams when the client did not. */
   readonly askUsage: boolean
+  /** Whether it serves Responses over WebSocket. */
+  readonly websocket: boolean
 }
 
 /** Which provider serves a call, and under which name of the model. */
@@ -90,12 +94,28 @@ export class Upstream extends Context.Service<
      * Closing the scope closes the exchange.
      */
     readonly open: (turn: TurnRequest) => Effect.Effect<OpenedTurn, FailedTurn, Scope.Scope>
+    /**
+     * Opens a WebSocket to a provider. A handshake that it answers with a status fails with `Declined`. Closing the
+     * scope closes the connection.
+     */
+    readonly connect: (
+      request: Omit<TurnRequest, "method" | "body">
+    ) => Effect.Effect<UpstreamPeer, UpstreamError, Scope.Scope>
     /** All providers, in the order of the configuration. */
     readonly providers: ReadonlyArray<ProviderInfo>
     /** The names the unified routes know for sure: aliases, and `provider/model` for what the providers list. */
     readonly models: ReadonlyArray<{ readonly id: string; readonly provider: string }>
   }
 >()("sluice/upstream/Upstream") {}
+
+/** A provider at the other end of a WebSocket. */
+export interface UpstreamPeer {
+  readonly peer: Peer
+  /** The headers of its handshake that a client may see, free of credentials. */
+  readonly headers: OpenedTurn["headers"]
+  /** Everything that must not be shown to anybody. */
+  readonly secrets: ReadonlyArray<string>
+}
 
 /** No answer, after all attempts. */
 export interface FailedTurn {

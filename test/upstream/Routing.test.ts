@@ -7,7 +7,7 @@ const provider = (
   type: string,
   dialects: ReadonlyArray<DialectName> = ["openai-chat"],
   models: ReadonlyArray<string> = []
-): RoutedProvider => ({ name, type, dialects, askUsage: true, models, mcp: null })
+): RoutedProvider => ({ name, type, dialects, askUsage: true, websocket: false, models, mcp: null })
 
 const providers = [
   provider("local", "openai-compatible", ["openai-chat"], ["llama-*", "a.b", "meta/*-instruct"]),
