@@ -21,7 +21,7 @@ describe("a Messages request that is none", () => {
     ["{", null, /not valid JSON/],
     ["[]", null, /valid dictionary/],
     ["null", null, /valid dictionary/],
-    ['\ufeff{"model":"m","messages":[]}', null, /not valid JSON/],
+    ['\ufeff\ufeff{"model":"m","messages":[]}', null, /not valid JSON/],
     ["{}", "model", /^model: Field required$/],
     ['{"model":null,"messages":[]}', "model", /^model: Input should be a valid string$/],
     ['{"model":"m"}', "messages", /^messages: Field required$/],

@@ -17,7 +17,7 @@ describe("a chat request that is none", () => {
     ["[]", null],
     ["null", null],
     ['"text"', null],
-    ['\ufeff{"model":"m","messages":[]}', null],
+    ['\ufeff\ufeff{"model":"m","messages":[]}', null],
     ["{}", "model"],
     ['{"model":null,"messages":[]}', "model"],
     ['{"model":7,"messages":[]}', "model"],
