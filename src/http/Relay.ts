@@ -2,33 +2,51 @@ import { Effect } from "effect"
 import type { GatewayError } from "../dialect/GatewayError.ts"
 import { clientError } from "../interception/Answering.ts"
 import { errorAnswer } from "../interception/ErrorAnswer.ts"
+import { through } from "../interception/stages/Stage.ts"
 import { uuidV7 } from "../interception/Uuid.ts"
 import { Answer, type FramePull, first } from "../interception/Answer.ts"
 import type { OpenedTurn, TurnRequest, Upstream } from "../upstream/Upstream.ts"
-import { Frame } from "../wire/Frame.ts"
+import { Frame, whole } from "../wire/Frame.ts"
+import { type Renaming, renamed, renamedText } from "./RenamedResponse.ts"
 
 /** Why a relayed call has no answer to relay. */
 interface NoAnswer {
   readonly error: GatewayError
 }
 
+/** How an answer is shown that is about a response under another id. */
+export interface Shown extends Renaming {
+  /** Headers of a success that Sluice adds. */
+  readonly headers: { readonly [name: string]: string }
+}
+
 /**
  * Opens a call whose answer is relayed unread. Only the body of what is no success is held, up
  * to `limit` bytes, to take echoed credentials out of it.
+ *
+ * @param shown where the answer has to be read after all, up to `limit` bytes at a time
  */
 export const openRelay = Effect.fnUntraced(function* (
   upstream: Upstream["Service"],
   limit: number,
-  request: TurnRequest
+  request: TurnRequest,
+  shown: Shown | null = null
 ) {
   const opened = yield* upstream
     .open(request)
     .pipe(Effect.mapError(({ error }): NoAnswer => ({ error: clientError(error) })))
   // A redirection, too, may quote the address that was asked for.
-  if (opened.status < 300) return answerOf(opened, null, chunks(opened))
-  const { body, headers } = yield* errorAnswer(opened, limit, request.provider).pipe(
+  if (opened.status < 300) {
+    if (shown === null) return answerOf(opened, null, chunks(opened))
+    const stage = renamed(shown, opened.transport, limit)
+    const pull =
+      request.method === "HEAD" ? chunks(opened) : through<Buffer, Frame, never>(stage, () => null)(opened.body.pull)
+    return answerOf(opened, null, pull, shown.headers)
+  }
+  const { body: said, headers } = yield* errorAnswer(opened, limit, request.provider).pipe(
     Effect.mapError((error): NoAnswer => ({ error: clientError(error) }))
   )
+  const body = shown === null ? said : whole("body", renamedText(shown, said.bytes))
   return answerOf(opened, request.method === "HEAD" ? null : body.length, first([body]), headers)
 })
 

@@ -10,8 +10,9 @@ import { type GatewayError, gatewayError } from "../dialect/GatewayError.ts"
 import type { InboundRequest } from "../interception/InboundRequest.ts"
 import { Interception } from "../interception/Interception.ts"
 import { uuidV7 } from "../interception/Uuid.ts"
+import { Sessions } from "../sessions/Sessions.ts"
 import { type Credential, credentialOf } from "../upstream/Credential.ts"
-import { IdleTimers, Upstream } from "../upstream/Upstream.ts"
+import { IdleTimers, type TurnRequest, Upstream } from "../upstream/Upstream.ts"
 import { type Admit, adminRule, admission } from "./Admission.ts"
 import { readBody } from "./ClientRequest.ts"
 import { breakOff, send, whenOver } from "./ClientResponse.ts"
@@ -19,6 +20,7 @@ import { Lifecycle, type OpenCall } from "./Lifecycle.ts"
 import { anthropicModels, isAnthropicCaller, openAiModels } from "./Models.ts"
 import { interceptedPaths, targetOf } from "./Paths.ts"
 import { openRelay } from "./Relay.ts"
+import { openStoredResponse, storedResponseOf } from "./StoredResponses.ts"
 import {
   addressOf,
   internalError,
@@ -114,6 +116,7 @@ const makeHandler = Effect.gen(function* () {
   const config = yield* Settings
   const interception = yield* Interception
   const upstream = yield* Upstream
+  const sessions = yield* Sessions
   const timers = yield* IdleTimers
   const lifecycle = yield* Lifecycle
   const { actor } = yield* Actors
@@ -146,6 +149,10 @@ const makeHandler = Effect.gen(function* () {
       actor: (use: Parameters<typeof actor>[1]) => actor(credential, use)
     }
   }
+
+  /** Whose the responses are that a passed-through call may know of. */
+  const actorOf = ({ credential, provider }: TurnRequest): string =>
+    actor(credential, upstream.credential(provider, credential))
 
   /** Reads a call's body. Whoever sends it slowly does not keep the service from stopping. */
   const bodyOf = ({ incoming, open, response }: Call) =>
@@ -190,7 +197,7 @@ const makeHandler = Effect.gen(function* () {
         call.provider === null ? pickProvider(call, sent, byModel) : { provider: call.provider, body: sent }
       if (picked.provider === undefined) return yield* Effect.fail(picked)
       const { body, provider } = picked
-      const answer = yield* openRelay(upstream, config.limits.event_bytes, {
+      const request: TurnRequest = {
         provider,
         method,
         path: call.path,
@@ -198,7 +205,13 @@ const makeHandler = Effect.gen(function* () {
         headers: call.incoming.headers,
         credential: credentialFrom(call.incoming),
         body: body === null || body.length === 0 ? null : body
-      })
+      }
+      const response = storedResponseOf(method, call.path)
+      const turns = response === null ? null : yield* sessions.responseTurns(actorOf(request), response.id)
+      const answer =
+        response === null || turns === null
+          ? yield* openRelay(upstream, config.limits.event_bytes, request)
+          : yield* openStoredResponse(upstream, config.limits.event_bytes, request, response, turns)
       yield* send(call.response, answer, timers, limits)
     },
     (effect, call) => Effect.catch(effect, ({ error }) => refused(call, error))

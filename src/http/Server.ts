@@ -7,6 +7,7 @@ import type { Actors } from "../access/Actors.ts"
 import { Settings } from "../config/Settings.ts"
 import { Interception } from "../interception/Interception.ts"
 import type { Recorder } from "../recorder/Recorder.ts"
+import type { Sessions } from "../sessions/Sessions.ts"
 import type { Metrics } from "../telemetry/Metrics.ts"
 import type { ToolCatalog } from "../tools/ToolCatalog.ts"
 import type { IdleTimers, Upstream } from "../upstream/Upstream.ts"
@@ -47,6 +48,7 @@ type FromGateway =
   | Lifecycle
   | Interception
   | Upstream
+  | Sessions
   | IdleTimers
   | Actors
   | Recorder
