@@ -7,7 +7,7 @@ import {
   type RecordError,
   type Usage
 } from "../recorder/Records.ts"
-import { printable, table } from "./Table.ts"
+import { type Column, printable, table } from "./Table.ts"
 
 /** What `sluice records` is asked for. */
 export interface RecordsQuery {
@@ -31,16 +31,22 @@ const moment = (millis: number): string =>
 
 const number = (value: number | null | undefined): string => (value === null || value === undefined ? "-" : `${value}`)
 
-const sum = (usage: ReadonlyArray<Usage>, field: "input" | "output" | "cacheRead" | "cacheWrite"): number | null => {
-  const known = usage.flatMap((row) => row[field] ?? [])
+type Count = "input" | "cacheRead" | "cacheWrite" | "output" | "reasoning"
+
+const sum = (usage: ReadonlyArray<Usage>, ...fields: ReadonlyArray<Count>): number | null => {
+  const known = usage.flatMap((row) => fields.flatMap((field) => row[field] ?? []))
   return known.length === 0 ? null : known.reduce((total, value) => total + value, 0)
 }
 
-/** All input of an interception: what was read from a cache or written to one, too. */
-const inputOf = (usage: ReadonlyArray<Usage>): number | null => {
-  const known = (["input", "cacheRead", "cacheWrite"] as const).flatMap((field) => sum(usage, field) ?? [])
-  return known.length === 0 ? null : known.reduce((total, value) => total + value, 0)
-}
+/** The counts of which no token is in two, named as everywhere else. */
+const counts: ReadonlyArray<readonly [title: string, count: Count]> = [
+  ["INPUT", "input"],
+  ["CACHE READ", "cacheRead"],
+  ["CACHE WRITE", "cacheWrite"],
+  ["OUTPUT", "output"]
+]
+
+const right = (title: string): Column => ({ title, align: "right" })
 
 const duration = ({ startedAt, endedAt }: Interception): string =>
   endedAt === null ? "-" : `${Math.round(endedAt - startedAt)}`
@@ -52,18 +58,23 @@ const modelOf = ({ requestedModel, servedModel }: Interception): string =>
 
 const errorOf = (error: RecordError | null): string => (error === null ? "-" : `${error.code}: ${error.message}`)
 
-/** Interceptions as a table: times are UTC, input counts cached tokens, too. */
-export const renderInterceptions = (details: ReadonlyArray<InterceptionDetail>, width = 0): string =>
-  table(
+/**
+ * Interceptions as a table: times are UTC; what a cache did is shown where one did anything, beside the input and not
+ * within it.
+ */
+export const renderInterceptions = (details: ReadonlyArray<InterceptionDetail>, width = 0): string => {
+  const shown = counts.filter(
+    ([, count]) => !count.startsWith("cache") || details.some(({ usage }) => (sum(usage, count) ?? 0) > 0)
+  )
+  return table(
     [
       { title: "STARTED (UTC)" },
       { title: "STATUS" },
       { title: "PROVIDER", shrink: true },
       { title: "MODEL", shrink: true },
-      { title: "INPUT", align: "right" },
-      { title: "OUTPUT", align: "right" },
-      { title: "TOOLS", align: "right" },
-      { title: "MS", align: "right" },
+      ...shown.map(([title]) => right(title)),
+      right("TOOLS"),
+      right("MS"),
       { title: "CLIENT", shrink: true },
       { title: "ID" }
     ],
@@ -74,8 +85,7 @@ export const renderInterceptions = (details: ReadonlyArray<InterceptionDetail>, 
         : `${interception.status ?? "running"} (${interception.error.code})`,
       interception.provider ?? "-",
       modelOf(interception),
-      number(inputOf(usage)),
-      number(sum(usage, "output")),
+      ...shown.map(([, count]) => number(sum(usage, count))),
       number(toolCalls.length),
       duration(interception),
       interception.client,
@@ -83,6 +93,45 @@ export const renderInterceptions = (details: ReadonlyArray<InterceptionDetail>, 
     ]),
     width
   )
+}
+
+/** What the turns used, and all of them together: the columns before TOTAL add up to it. */
+const renderUsage = (turns: InterceptionDetail["turns"], usage: ReadonlyArray<Usage>, width: number): string => {
+  const row = (name: string, used: ReadonlyArray<Usage>, source: string): ReadonlyArray<string> => [
+    name,
+    ...counts.map(([, count]) => number(sum(used, count))),
+    number(sum(used, ...counts.map(([, count]) => count))),
+    number(sum(used, "reasoning")),
+    othersOf(used),
+    source
+  ]
+  const rows = usage.map((used) => {
+    const index = turns.find((turn) => turn.id === used.turnId)?.index
+    return row(number(index), [used], used.provenance)
+  })
+  if (usage.length > 1) rows.push(row("all", usage, ""))
+  return table(
+    [
+      right("TURN"),
+      ...counts.map(([title]) => right(title)),
+      right("TOTAL"),
+      right("REASONING"),
+      { title: "OTHER", shrink: true },
+      { title: "SOURCE" }
+    ],
+    rows,
+    width
+  )
+}
+
+/** The counts that have no column. */
+const othersOf = (usage: ReadonlyArray<Usage>): string => {
+  const sums = new Map<string, number>()
+  for (const { other } of usage) {
+    for (const [name, value] of Object.entries(other)) sums.set(name, (sums.get(name) ?? 0) + value)
+  }
+  return [...sums].map(([name, value]) => `${name} ${value}`).join(", ") || "-"
+}
 
 /** Text of several lines, each moved in, with nothing in it that a terminal would obey. */
 const indented = (text: string): string =>
@@ -129,35 +178,25 @@ export const renderDetail = (detail: InterceptionDetail, width = 0): string => {
           { title: "MS", align: "right" },
           { title: "ATTEMPTS", align: "right" },
           { title: "FRAMES", align: "right" },
-          { title: "INPUT", align: "right" },
-          { title: "CACHED", align: "right" },
-          { title: "OUTPUT", align: "right" },
-          { title: "REASONING", align: "right" },
-          { title: "USAGE" },
           { title: "ERROR", shrink: true }
         ],
-        turns.map((turn) => {
-          const used = usage.find((row) => row.turnId === turn.id)
-          return [
-            number(turn.index),
-            turn.status ?? "running",
-            number(turn.httpStatus),
-            turn.finishReason ?? "-",
-            number(turn.timeToFirstFrameMs === null ? null : Math.round(turn.timeToFirstFrameMs)),
-            number(turn.durationMs === null ? null : Math.round(turn.durationMs)),
-            number(turn.attempts),
-            number(turn.framesIn),
-            number(used?.input),
-            number(used?.cacheRead),
-            number(used?.output),
-            number(used?.reasoning),
-            used?.provenance ?? "-",
-            errorOf(turn.error)
-          ]
-        }),
+        turns.map((turn) => [
+          number(turn.index),
+          turn.status ?? "running",
+          number(turn.httpStatus),
+          turn.finishReason ?? "-",
+          number(turn.timeToFirstFrameMs === null ? null : Math.round(turn.timeToFirstFrameMs)),
+          number(turn.durationMs === null ? null : Math.round(turn.durationMs)),
+          number(turn.attempts),
+          number(turn.framesIn),
+          errorOf(turn.error)
+        ]),
         width
       )}`
     )
+  }
+  if (usage.length > 0) {
+    sections.push(`Usage in tokens (reasoning is a part of the output)\n${renderUsage(turns, usage, width)}`)
   }
   if (toolCalls.length > 0) {
     sections.push(
@@ -215,7 +254,9 @@ export const records = Effect.fn("Records.records")(function* (query: RecordsQue
   const details = yield* Effect.forEach(page.interceptions, ({ id }) => recorder.interception(id))
   yield* Console.log(
     page.interceptions.length === 0
-      ? "Nothing is recorded yet."
+      ? query.model === undefined
+        ? "Nothing is recorded yet."
+        : `Nothing that is recorded asked for the model ${printable(query.model)}, or was served by it.`
       : renderInterceptions(
           details.flatMap((detail) => Option.toArray(detail)),
           query.width

@@ -1,6 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { renderDetail, renderInterceptions } from "../../src/cli/Records.ts"
-import type { InterceptionDetail } from "../../src/recorder/Records.ts"
+import { Effect, Layer } from "effect"
+import { TestConsole } from "effect/testing"
+import { records, renderDetail, renderInterceptions } from "../../src/cli/Records.ts"
+import { Recorder } from "../../src/recorder/Recorder.ts"
+import type { InterceptionDetail, Usage } from "../../src/recorder/Records.ts"
+import { interception } from "../recorder/rows.ts"
 
 const detail: InterceptionDetail = {
   interception: {
@@ -82,13 +86,21 @@ const detail: InterceptionDetail = {
 }
 
 describe("renderInterceptions", () => {
-  it("shows one line for each, with all its input counted", () => {
+  it("shows one line for each, with its counts under the names and by the meaning that they have everywhere", () => {
     const [titles, row] = renderInterceptions([detail]).split("\n")
-    assert.match(titles!, /^STARTED \(UTC\) +STATUS/)
+    assert.match(titles!, /^STARTED \(UTC\) +STATUS .* MODEL +INPUT {2}CACHE READ {2}OUTPUT {2}TOOLS/)
     assert.match(
       row!,
-      /^2026-11-20 01:02:03 {2}failed \(upstream_cut\) {2}openai {4}fast → gpt-4.1-mini +100 +5 +1 +1500 {2}codex +01993f6e-0000-7000-8000-000000000001$/
+      /^2026-11-20 01:02:03 {2}failed \(upstream_cut\) {2}openai {4}fast → gpt-4.1-mini +10 +90 +5 +1 +1500 {2}codex +01993f6e-0000-7000-8000-000000000001$/
     )
+  })
+
+  it("has columns for caches only where one was read or written", () => {
+    const used = (more: Partial<Usage>) => ({ ...detail, usage: [{ ...detail.usage[0]!, ...more }] })
+    const titles = (more: Partial<Usage>) => renderInterceptions([used(more), used({ cacheRead: 0 })]).split("\n")[0]!
+    assert.notInclude(titles({ cacheRead: null }), "CACHE")
+    assert.match(titles({ cacheRead: 0, cacheWrite: 4 }), /INPUT {2}CACHE WRITE {2}OUTPUT/)
+    assert.match(titles({ cacheRead: 2, cacheWrite: 4 }), /INPUT {2}CACHE READ {2}CACHE WRITE {2}OUTPUT/)
   })
 
   it("says of what is not known that it is not", () => {
@@ -111,4 +123,46 @@ describe("renderDetail", () => {
     assert.include(text, "Prompt\n  one\n  two [31m")
     assert.notInclude(text, "\u001b")
   })
+
+  it("shows counts that add up, of each turn and of all, and those that have no column", () => {
+    const [first] = detail.usage
+    const usage: ReadonlyArray<Usage> = [
+      { ...first!, input: 10, cacheRead: 30, cacheWrite: 12, output: 7, reasoning: 3, other: { cache_write_5m: 12 } },
+      { ...first!, turnId: "t2", input: 1, cacheRead: null, output: 2, other: { cache_write_5m: 1, searches: 2 } }
+    ]
+    const turns = [detail.turns[0]!, { ...detail.turns[0]!, id: "t2", index: 1 }]
+    const lines = renderDetail({ ...detail, turns, usage }).split("\n")
+    const at = lines.findIndex((line) => line.startsWith("Usage in tokens"))
+    const cells = lines.slice(at + 1, at + 5).map((line) => line.trim().split(/ {2,}/))
+    assert.deepStrictEqual(cells, [
+      ["TURN", "INPUT", "CACHE READ", "CACHE WRITE", "OUTPUT", "TOTAL", "REASONING", "OTHER", "SOURCE"],
+      ["0", "10", "30", "12", "7", "59", "3", "cache_write_5m 12", "partial"],
+      ["1", "1", "-", "-", "2", "3", "-", "cache_write_5m 1, searches 2", "partial"],
+      ["all", "11", "30", "12", "9", "62", "3", "cache_write_5m 13, searches 2"]
+    ])
+  })
+})
+
+describe("records", () => {
+  const printed = (model: string | undefined) =>
+    Effect.gen(function* () {
+      yield* records({ limit: 5, model, json: false, width: 0 })
+      return (yield* TestConsole.logLines).join("\n")
+    })
+
+  it.effect("says that nothing is recorded only where nothing is", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* printed(undefined), "Nothing is recorded yet.")
+    }).pipe(Effect.provide(Layer.mergeAll(Recorder.layerMemory, TestConsole.layer)))
+  )
+
+  it.effect("says that nothing matches where a model was asked for", () =>
+    Effect.gen(function* () {
+      yield* (yield* Recorder).open(interception("a1"))
+      assert.strictEqual(
+        yield* printed("no\u001bsuch"),
+        "Nothing that is recorded asked for the model no such, or was served by it."
+      )
+    }).pipe(Effect.provide(Layer.mergeAll(Recorder.layerMemory, TestConsole.layer)))
+  )
 })
