@@ -14,6 +14,8 @@ export class DemoFailed extends Data.TaggedError("DemoFailed")<{ readonly detail
 /** One call of the demonstration. */
 interface DemoCall {
   readonly title: string
+  /** Chat Completions unless given. */
+  readonly path?: string
   readonly model: string
   readonly body: object
 }
@@ -32,6 +34,18 @@ const weather = {
 const calls: ReadonlyArray<DemoCall> = [
   { title: "a streamed answer", model: "sim", body: { stream: true, messages: said("Say hello to Sluice.") } },
   { title: "the same as JSON", model: "sim", body: { messages: said("Say hello to Sluice.") } },
+  {
+    title: "the same in Responses",
+    path: "/v1/responses",
+    model: "sim",
+    body: { stream: true, input: "Say hello to Sluice." }
+  },
+  {
+    title: "the same in Messages",
+    path: "/v1/messages",
+    model: "sim",
+    body: { stream: true, max_tokens: 100, messages: said("Say hello to Sluice.") }
+  },
   {
     title: "two tool calls at once",
     model: "sim-tool-get_weather+parallel-2",
@@ -62,7 +76,8 @@ const outcome = (status: number, text: string): string => {
   const error = /^data: (\{"error":.*)$/m.exec(text)?.[1]
   if (error !== undefined) return `broke off: ${messageOf(error)}`
   const events = text.split("\n").filter((line) => line.startsWith("data:")).length
-  return events === 0 ? "200, a JSON body" : `200, ${events} events, the last one ${text.trimEnd().split("\n").at(-1)}`
+  const last = text.trimEnd().split("\n\n").at(-1)?.split("\n")[0]
+  return events === 0 ? "200, a JSON body" : `200, ${events} events, the last one ${last}`
 }
 
 const errorMessage = (text: string): string | undefined => {
@@ -88,11 +103,14 @@ export const demo = Effect.fn("Demo.demo")(function* (options: {
 }) {
   const recorder = yield* Recorder
   const client = yield* HttpClient.HttpClient
-  yield* Console.log(`Calling ${options.url}/v1/chat/completions, like every other client:\n`)
+  yield* Console.log(`Calling ${options.url}, as clients of OpenAI and Anthropic do:\n`)
   const ids: Array<string> = []
   for (const call of calls) {
     const model = call.model.startsWith("sim") ? `${options.provider}/${call.model}` : call.model
-    const { response, text } = yield* send(client, `${options.url}/v1/chat/completions`, { model, ...call.body })
+    const { response, text } = yield* send(client, `${options.url}${call.path ?? "/v1/chat/completions"}`, {
+      model,
+      ...call.body
+    })
     const id = response.headers["x-sluice-interception-id"]
     if (id === undefined) return yield* new DemoFailed({ detail: `${call.title}: the answer carries no id` })
     ids.push(id)
