@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { anthropicModels, isAnthropicCaller, openAiModels } from "../../src/http/Models.ts"
+import { anthropicModels, isAnthropicCaller, modelAt, openAiModels } from "../../src/http/Models.ts"
 
 const models = ["a", "b", "c", "d", "e"].map((id) => ({ id, provider: "up" }))
 
@@ -66,6 +66,40 @@ describe("the models in OpenAI's form", () => {
       object: "list",
       data: [{ id: "a", object: "model", created: 0, owned_by: "up" }]
     })
+  })
+})
+
+describe("one model", () => {
+  const known = [
+    { id: "fast", provider: "up" },
+    { id: "up/some model@v1", provider: "up" }
+  ]
+  const anthropic = { "anthropic-version": "2023-06-01" }
+
+  it.each(["/v1/models/up/some%20model@v1", "/v1/models/up%2Fsome%20model%40v1", "/v1/models/up/some model@v1"])(
+    "is found by its id, escaped or not, in the form of the list: %s",
+    (path) => {
+      expect(JSON.parse(modelAt(known, path, {})!.body!)).toEqual(JSON.parse(openAiModels(known)).data[1])
+      expect(JSON.parse(modelAt(known, path, anthropic)!.body!)).toEqual(JSON.parse(anthropicModels(known, "")).data[1])
+    }
+  )
+
+  it.each([
+    "/v1/models/FAST",
+    "/v1/models/fast/",
+    "/v1/models/%E0%A4%A",
+    "/v1/models/..%2ffast",
+    "/v1/models/constructor"
+  ])("is not found where it is not listed: %s", (path) => {
+    expect(modelAt(known, path, {})).toMatchObject({ error: { status: 404, code: "model_not_found" } })
+  })
+
+  it("is named in the refusal no longer than helps", () => {
+    expect(modelAt(known, `/v1/models/${"x".repeat(5000)}`, {})!.error!.message.length).toBeLessThan(300)
+  })
+
+  it.each(["/v1/models", "/v1/models/", "/v1/responses/x", "/models/fast"])("is not asked for by %s", (path) => {
+    expect(modelAt(known, path, {})).toBeNull()
   })
 })
 
