@@ -136,6 +136,8 @@ const make = Effect.fnUntraced(function* (config: SluiceConfig) {
     if (typeof args === "string") return Effect.succeed(failure(args))
     return server.call(tool.tool, args).pipe(
       Effect.map((result) => masked(toolAnswer(result, maxBytes), server.mask)),
+      // What a server sends must not end a call that it is not the whole of.
+      Effect.catchDefect(() => Effect.succeed(failure(`The answer of ${tool.tool} of ${server.name} cannot be read.`))),
       Effect.catch((error) =>
         Effect.succeed(failure(`The tool ${tool.tool} of ${server.name} failed: ${error.detail}`))
       ),

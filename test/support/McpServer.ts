@@ -42,6 +42,8 @@ export class McpServer {
   json = false
   /** What every request is refused with. */
   refuse: { readonly status: number; readonly body: string } | null = null
+  /** The bearer token that every request needs, and the authorization server that gives it out. */
+  bearer: { readonly token: string; readonly issuer: string } | null = null
   onCall: (reply: Reply, call: { readonly name: string; readonly arguments: unknown }) => void = (reply, call) =>
     reply.result({ content: [{ type: "text", text: JSON.stringify(call.arguments) }] })
   readonly received: Array<ReceivedMessage> = []
@@ -102,6 +104,17 @@ export class McpServer {
   private answer(request: IncomingMessage, response: ServerResponse): void {
     if (this.refuse !== null) {
       response.writeHead(this.refuse.status).end(this.refuse.body)
+      return
+    }
+    const { bearer } = this
+    if (bearer !== null && request.url?.startsWith("/.well-known/oauth-protected-resource")) {
+      const metadata = { resource: this.url, authorization_servers: [bearer.issuer] }
+      response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(metadata))
+      return
+    }
+    if (bearer !== null && request.headers.authorization !== `Bearer ${bearer.token}`) {
+      const metadata = new URL("/.well-known/oauth-protected-resource/mcp", this.url)
+      response.writeHead(401, { "www-authenticate": `Bearer resource_metadata="${metadata}"` }).end()
       return
     }
     if (request.method !== "POST") {

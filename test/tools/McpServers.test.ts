@@ -4,6 +4,8 @@ import type { SluiceConfigInput } from "../../src/config/Config.ts"
 import { make } from "../../src/config/Load.ts"
 import { layer } from "../../src/tools/McpServers.ts"
 import { type ToolAnswer, ToolCatalog } from "../../src/tools/ToolCatalog.ts"
+import { isRunning, mcpProgram } from "../support/McpProgram.ts"
+import { oauthServer } from "../support/OAuthServer.ts"
 import { mcpServer } from "../support/McpServer.ts"
 
 type Servers = NonNullable<NonNullable<SluiceConfigInput["mcp"]>["servers"]>
@@ -261,7 +263,7 @@ describe("a server", () => {
       const catalog = yield* catalogue({
         gone: { url: absent.url },
         missing: { command: "no-such-program-anywhere" },
-        broken: { command: process.execPath, args: ["-e", "console.error('canary says why'); process.exit(3)"] },
+        broken: { command: process.execPath, args: ["-e", "console.error('it says why'); process.exit(3)"] },
         s: { url: server.url }
       })
       assert.deepStrictEqual(
@@ -271,7 +273,7 @@ describe("a server", () => {
       const [gone, missing, broken] = catalog.servers().map(({ error }) => error ?? "")
       assert.match(gone!, /ECONNREFUSED/)
       assert.match(missing!, /ENOENT/)
-      assert.match(broken!, /canary says why/)
+      assert.match(broken!, /it says why/)
       assert.deepStrictEqual(names(catalog), ["bmcp_s_echo"])
       assert.strictEqual(textOf(yield* call(catalog)), "{}")
     })
@@ -286,6 +288,63 @@ describe("a server", () => {
       yield* Scope.close(scope, Exit.void)
       assert.include(server.others, "DELETE")
       yield* until(() => server.openConnections() === 0)
+    })
+  )
+
+  it.live("that wants OAuth is given a token for the client's credentials, which nothing shows", () =>
+    Effect.gen(function* () {
+      const server = yield* mcpServer
+      const authorization = yield* oauthServer("canary-access-token")
+      server.bearer = { token: "canary-access-token", issuer: authorization.issuer }
+      const oauth = { client_id: "sluice-test", client_secret: "canary-secret", scope: "tools" }
+      const catalog = yield* catalogue({
+        s: { url: server.url, oauth: { ...oauth, issuer: authorization.issuer } },
+        elsewhere: { url: server.url, oauth: { ...oauth, issuer: "https://auth.example" } }
+      })
+      assert.strictEqual(textOf(yield* call(catalog)), "{}")
+      const basic = `Basic ${Buffer.from("sluice-test:canary-secret").toString("base64")}`
+      assert.deepStrictEqual(
+        authorization.requests.map((request) => [
+          request.authorization,
+          request.form["grant_type"],
+          request.form["scope"]
+        ]),
+        [[basic, "client_credentials", "tools"]]
+      )
+      // The server names another authorization server than the one the credentials are for.
+      assert.strictEqual(catalog.servers()[1]?.status, "failed")
+      server.onCall = (reply) => reply.error(-1, "canary-access-token canary-secret")
+      assert.notInclude(JSON.stringify([yield* call(catalog), catalog.servers(), logs]), "canary")
+    })
+  )
+})
+
+describe("a program", () => {
+  const pidOf = (catalog: ToolCatalog["Service"]) =>
+    Effect.map(call(catalog, "pid"), (answer) => Number(textOf(answer)))
+
+  it.live("that dies ends its calls and is started again", () =>
+    Effect.gen(function* () {
+      const catalog = yield* catalogue({ s: mcpProgram() })
+      const pid = yield* pidOf(catalog)
+      const waiting = yield* Effect.forkChild(call(catalog, "wait"))
+      assert.isNotNull((yield* Effect.timeout(call(catalog, "die"), "2 seconds")).error)
+      assert.isNotNull((yield* Effect.timeout(Fiber.join(waiting), "2 seconds")).error)
+      const next = yield* pidOf(catalog)
+      assert.isAbove(next, 0)
+      assert.notStrictEqual(next, pid)
+      assert.isFalse(isRunning(pid))
+    })
+  )
+
+  it.live.each([false, true])("ends with Sluice (stubborn: %s)", (stubborn) =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const catalog = yield* Scope.provide(catalogue({ s: mcpProgram(stubborn) }), scope)
+      const pid = yield* pidOf(catalog)
+      assert.isTrue(isRunning(pid))
+      yield* Effect.timeout(Scope.close(scope, Exit.void), "3 seconds")
+      assert.isFalse(isRunning(pid))
     })
   )
 })
