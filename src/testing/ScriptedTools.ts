@@ -22,7 +22,7 @@ export interface ScriptedTool {
   readonly answer: Scripted | ((args: { readonly [key: string]: unknown }, call: ReceivedCall) => Scripted)
 }
 
-type Scripted = ScriptedAnswer | Effect.Effect<ScriptedAnswer, unknown>
+type Scripted = ScriptedAnswer | Effect.Effect<ScriptedAnswer, Error | string>
 
 /** How a call was over: its answer was there, or nobody waited any more. */
 export type CallOutcome = "answered" | "interrupted"
@@ -174,7 +174,7 @@ const make = (
     const answer = typeof tool.answer === "function" ? tool.answer(received.args, received) : tool.answer
     if (!Effect.isEffect(answer)) return Effect.succeed(toAnswer(answer))
     return Effect.matchEager(answer, {
-      onFailure: (error) => failed(error instanceof Error ? error.message : String(error)),
+      onFailure: (error) => failed(typeof error === "string" ? error : error.message),
       onSuccess: toAnswer
     })
   }

@@ -168,10 +168,10 @@ export const makeServer = Effect.fnUntraced(function* (
     while (true) {
       const failure = yield* Effect.flip(session).pipe(
         // A defect of the client must not be the end of all attempts.
-        Effect.catchCause((cause) =>
-          Cause.hasInterruptsOnly(cause)
-            ? Effect.failCause(cause)
-            : Effect.succeed(new McpError({ kind: "lost", detail: Cause.pretty(cause).split("\n")[0] ?? "a defect" }))
+        Effect.catchCauseIf(
+          (cause) => !Cause.hasInterruptsOnly(cause),
+          (cause) =>
+            Effect.succeed(new McpError({ kind: "lost", detail: Cause.pretty(cause).split("\n")[0] ?? "a defect" }))
         )
       )
       const lost = status === "connected"
@@ -187,7 +187,7 @@ export const makeServer = Effect.fnUntraced(function* (
       // A session that was lost is tried again at once: a server that was restarted is there.
       const wait = lost && attempts === 0 ? 0 : longest * (0.5 + (yield* Random.next) / 2)
       attempts++
-      yield* Effect.raceFirst(Effect.sleep(wait), Queue.take(wanted))
+      yield* Effect.timeoutOption(Queue.take(wanted), wait)
     }
   })
   yield* Effect.forkScoped(run)

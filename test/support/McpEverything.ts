@@ -7,6 +7,8 @@ const program = fileURLToPath(
   new URL("../../node_modules/@modelcontextprotocol/server-everything/dist/index.js", import.meta.url)
 )
 
+const path = process.env["PATH"] ?? ""
+
 /** The reference server as a program that talks over its standard input and output, for an MCP server's config. */
 export const everythingOverStdio = { command: process.execPath, args: [program, "stdio"] }
 
@@ -39,7 +41,7 @@ export const everythingOverHttp: Effect.Effect<{ readonly url: string }, never, 
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
       spawn(process.execPath, [program, "streamableHttp"], {
-        env: { PATH: process.env["PATH"] ?? "", PORT: String(port) },
+        env: { PATH: path, PORT: String(port) },
         stdio: ["ignore", "ignore", "pipe"]
       })
     ),

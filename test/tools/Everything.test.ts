@@ -1,4 +1,4 @@
-import { assert, describe, it } from "@effect/vitest"
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Layer } from "effect"
 import type { SluiceConfigInput } from "../../src/config/Config.ts"
 import { make } from "../../src/config/Load.ts"
@@ -19,6 +19,15 @@ const caller = (catalog: ToolCatalog["Service"]) => (tool: string, input: unknow
   assert.isDefined(found, tool)
   return catalog.call(found!, typeof input === "string" ? input : JSON.stringify(input))
 }
+
+const path = process.env["PATH"]
+
+beforeAll(() => {
+  process.env["SLUICE_TEST_SECRET"] = "canary"
+})
+afterAll(() => {
+  delete process.env["SLUICE_TEST_SECRET"]
+})
 
 describe.each(["streamable HTTP", "stdio"])("the reference server over %s", (transport) => {
   const server = transport === "stdio" ? Effect.succeed(everythingOverStdio) : everythingOverHttp
@@ -78,12 +87,11 @@ describe.each(["streamable HTTP", "stdio"])("the reference server over %s", (tra
 
 it.live("gives a program of the config no more of the environment than programs need", () =>
   Effect.gen(function* () {
-    process.env["SLUICE_TEST_SECRET"] = "canary"
     const catalog = yield* catalogue({ ...everythingOverStdio, env: { GIVEN: "given" } })
     const { content } = yield* caller(catalog)("get-env", "{}")
     const env = JSON.parse(content[0]?.type === "text" ? content[0].text : "{}")
     assert.strictEqual(env["GIVEN"], "given")
-    assert.strictEqual(env["PATH"], process.env["PATH"])
+    assert.strictEqual(env["PATH"], path)
     assert.isUndefined(env["SLUICE_TEST_SECRET"])
-  }).pipe(Effect.ensuring(Effect.sync(() => delete process.env["SLUICE_TEST_SECRET"])))
+  })
 )
