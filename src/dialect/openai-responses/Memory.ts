@@ -1,0 +1,337 @@
+import { type Edit, edit, elements, locate } from "../../wire/JsonSpan.ts"
+import { digestOf } from "../Arguments.ts"
+import { isObject, type JsonObject } from "../Json.ts"
+import {
+  type Aligned,
+  type Answer,
+  align,
+  answeredBefore,
+  callMark,
+  callName,
+  entriesOf,
+  type Find,
+  findAnswer,
+  findHeld,
+  type KeptAnswer,
+  type KnownCall,
+  type Marks,
+  mark,
+  nothingBefore,
+  type Part,
+  parsed,
+  type ReadTurn,
+  readTurns,
+  saidBefore,
+  textOf,
+  type Unit
+} from "../Recall.ts"
+import type { HiddenTurn, ToolMemory } from "../ToolMemory.ts"
+import { toolCallOf } from "./Items.ts"
+import { continueWith } from "./Tools.ts"
+
+const dialect = "openai-responses"
+
+/**
+ * Remembers the hidden calls of Responses. An answer is a run of items for its client; the calls and their results go
+ * between them. Where the upstream holds the answer itself, and the request brings the results of the client's calls, the
+ * results of the hidden ones go beside those: the upstream waits for all.
+ */
+export const memory: ToolMemory = {
+  remember: (body, turns) => {
+    const request = parsed(body.toString())
+    const read = readTurns(turns, readTurn)
+    if (read === null || !isObject(request)) return []
+    const { input } = request
+    const before =
+      typeof input === "string" ? saidBefore(input) : Array.isArray(input) ? standBefore(input, input.length) : ""
+    const holders = turns.flatMap(({ responseId }) => (responseId ? [responseId] : []))
+    const conversation = conversationOf(request)
+    if (conversation !== null) holders.push(conversation)
+    const references = turns.flatMap(({ injected, output }) => idsOf(output, injected))
+    return entriesOf(dialect, read, { before, references, holders })
+  },
+  recall: (body, find) => {
+    const request = parsed(body.toString())
+    if (!isObject(request) || !Array.isArray(request.input)) return body
+    const edits = new Recalling(request, request.input, find).edits()
+    return edit(body, edits) ?? body
+  }
+}
+
+const readTurn = ({ injected, output, results }: HiddenTurn): ReadTurn | null => {
+  const parts: Array<Part> = []
+  const calls: Array<KnownCall> = []
+  const hidden: Array<KnownCall> = []
+  for (const raw of output) {
+    const item = parsed(raw)
+    if (!isObject(item)) return null
+    const call = clientCallOf(item)
+    const text = messageText(item)
+    if (call !== null && injected.has(call.id)) {
+      hidden.push(call)
+      parts.push({ kind: "hidden", raw })
+    } else if (text !== null) parts.push({ kind: "text", text, marks: idMarks(item) })
+    else {
+      if (call !== null) calls.push(call)
+      // A message that is no text alone, a refusal for one, is left out by no client.
+      const optional = call === null && item.type !== "message"
+      const marks = [...marksOf(item), ...idMarks(item)]
+      if (item.type === "reasoning") marks.push(summaryMark(item))
+      parts.push({ kind: "item", marks, optional, raw: item.type === "reasoning" ? raw : null })
+    }
+  }
+  const written = resultsText(results)
+  return written === null ? null : { parts, calls, hidden, results: written }
+}
+
+const resultsText = (results: HiddenTurn["results"]): ReadonlyArray<string> | null => {
+  const body = continueWith(Buffer.from('{"input":[]}'), [], results)
+  const list = body === null ? null : locate(body, ["input"])
+  const spans = list === null ? null : elements(body!, list)
+  return spans?.map(({ end, start }) => body!.toString("utf8", start, end)) ?? null
+}
+
+/** The ids of items that a client sees. */
+const idsOf = (output: ReadonlyArray<string>, injected: ReadonlySet<string>): ReadonlyArray<string> => {
+  const ids: Array<string> = []
+  for (const raw of output) {
+    const item = parsed(raw)
+    if (isObject(item) && typeof item.id === "string" && !injected.has(String(item.call_id))) ids.push(item.id)
+  }
+  return ids
+}
+
+const conversationOf = ({ conversation }: JsonObject): string | null => {
+  const id = isObject(conversation) ? conversation.id : conversation
+  return typeof id === "string" ? id : null
+}
+
+/** A call that is answered by an item of the next request. */
+const clientCallOf = (item: JsonObject): KnownCall | null => {
+  const call = toolCallOf(item)
+  if (call === null || call.runner === "provider" || call.callId === "") return null
+  const namespace = typeof item.namespace === "string" ? `${item.namespace} ` : ""
+  return { id: call.callId, name: namespace + call.name, arguments: call.arguments }
+}
+
+/** The text of a message of the assistant's, which may leave out that it is one; `null` for what is not only text. */
+const messageText = (item: JsonObject): string | null => {
+  const { content } = item
+  if (!isMessage(item) || item.role !== "assistant") return null
+  if (typeof content === "string") return content
+  const isText = Array.isArray(content) && content.every((part) => isObject(part) && typeof part.text === "string")
+  return isText ? textOf(content) : null
+}
+
+const isMessage = ({ role, type }: JsonObject): boolean =>
+  type === "message" || (type === undefined && typeof role === "string")
+
+/** The call that an item brings the result of. */
+const answeredBy = ({ call_id, type }: JsonObject): string | null =>
+  typeof type === "string" && type.endsWith("_output") && typeof call_id === "string" ? call_id : null
+
+const isInstruction = (item: JsonObject): boolean =>
+  isMessage(item) && (item.role === "system" || item.role === "developer")
+
+/** Whether an item is part of an answer, and not what a client says. */
+const isAnswered = (item: unknown): item is JsonObject => {
+  if (!isObject(item)) return false
+  if (isMessage(item)) return item.role === "assistant"
+  const type = String(item.type)
+  return !type.endsWith("_output") && type !== "mcp_approval_response"
+}
+
+/** What stands before the item at a place, as far as it can be known again. */
+const standBefore = (input: ReadonlyArray<unknown>, at: number): string => {
+  const answered: Array<string> = []
+  for (let i = at - 1; i >= 0; i--) {
+    const item = input[i]
+    if (!isObject(item)) break
+    const callId = answeredBy(item)
+    if (callId !== null) answered.push(callId)
+    else if (!isInstruction(item)) {
+      if (answered.length > 0) break
+      if (isMessage(item) && item.role === "user") return saidBefore(textOf(item.content))
+    }
+  }
+  return answered.length > 0 ? answeredBefore(answered) : nothingBefore
+}
+
+const idMarks = ({ id }: JsonObject): Marks => (typeof id === "string" && id !== "" ? [mark("id", id)] : [])
+
+/**
+ * What an item is known by that is no text. A client's call is known by all that it says; anything else by its id, by
+ * which a client may also refer to it, or else by what is in it.
+ */
+const marksOf = (item: JsonObject): Marks => {
+  const call = clientCallOf(item)
+  if (call !== null) return [callMark(call)]
+  if (item.type === "item_reference" || isMessage(item)) return idMarks(item)
+  const marks = [...idMarks(item)]
+  if (item.type === "reasoning") {
+    const { encrypted_content: encrypted } = item
+    if (typeof encrypted === "string" && encrypted !== "") marks.push(mark("encrypted", encrypted))
+    return marks.length === 0 ? [summaryMark(item)] : marks
+  }
+  const { id: _, status, ...rest } = item
+  marks.push(mark("item", digestOf(rest)))
+  return marks
+}
+
+const summaryMark = ({ summary }: JsonObject): string => mark("summary", textOf(summary))
+
+/** Whether an upstream can read reasoning that is put back: it has kept it, or the item holds all of it. */
+const readsReasoning = (request: JsonObject, raw: string): boolean => {
+  if (request.store !== false) return true
+  const item = parsed(raw)
+  return isObject(item) && typeof item.encrypted_content === "string" && item.encrypted_content !== ""
+}
+
+/** Puts back what was hidden of the answers in one request. */
+class Recalling {
+  private readonly request: JsonObject
+  private readonly input: ReadonlyArray<unknown>
+  private readonly find: Find
+  private readonly changes: Array<Edit> = []
+  private readonly units = new Map<number, Unit>()
+  /** The calls in the request by their names, and the ids of those in it. Gathered when something was found. */
+  private names: ReadonlySet<string> | null = null
+  private readonly made = new Set<string>()
+  private readonly answered = new Set<string>()
+
+  constructor(request: JsonObject, input: ReadonlyArray<unknown>, find: Find) {
+    this.request = request
+    this.input = input
+    this.find = find
+    for (const item of input) {
+      if (!isObject(item) || typeof item.call_id !== "string") continue
+      const answered = answeredBy(item)
+      if (answered === null) this.made.add(item.call_id)
+      else this.answered.add(answered)
+    }
+  }
+
+  edits(): ReadonlyArray<Edit> {
+    const { input } = this
+    const repeated = new Set<string>()
+    for (let at = 0; at < input.length; ) {
+      let end = at
+      while (end < input.length && isAnswered(input[end])) end++
+      const kept = end === at ? null : this.findAt(at, end)
+      const aligned = kept === null ? null : this.aligned(kept, at)
+      if (kept !== null && aligned !== null) {
+        this.restore(kept, aligned, at)
+        for (const id of kept.calls) repeated.add(id)
+        at = Math.max(aligned.end, at + 1)
+      } else at = Math.max(end, at + 1)
+    }
+    this.restoreHeld(repeated)
+    return this.changes
+  }
+
+  /** What is kept of the answer that begins a run of items. */
+  private findAt(at: number, end: number): KeptAnswer | null {
+    let call: KnownCall | null = null
+    let text = ""
+    const references: Array<string> = []
+    for (let i = at; i < end; i++) {
+      const item = this.input[i] as JsonObject
+      call ??= clientCallOf(item)
+      if (item.type === "item_reference" && typeof item.id === "string") references.push(item.id)
+      else text += messageText(item) ?? ""
+    }
+    const answer: Answer = { text, call, references, before: standBefore(this.input, at) }
+    const kept = findAnswer(dialect, answer, this.find)
+    return kept === null || this.knows(kept) ? null : kept
+  }
+
+  /** Whether the client itself has sent hidden calls. */
+  private knows({ hidden }: KeptAnswer): boolean {
+    if (this.names === null) {
+      const names = new Set<string>()
+      for (const item of this.input) {
+        const call = isObject(item) && typeof item.call_id === "string" ? clientCallOf(item) : null
+        if (call !== null) names.add(callName(call.id, call.name))
+      }
+      this.names = names
+    }
+    return hidden.some((name) => this.names!.has(name))
+  }
+
+  private aligned(kept: KeptAnswer, at: number): Aligned | null {
+    const own = new Set(kept.calls)
+    return align(
+      kept,
+      (place) => this.unitAt(place, own),
+      at,
+      (raw) => readsReasoning(this.request, raw)
+    )
+  }
+
+  /** Clients may put what a call came to right behind it, before the answer's next item. */
+  private unitAt(at: number, own: ReadonlySet<string>): Unit | null | undefined {
+    const item = this.input[at]
+    if (item === undefined) return undefined
+    if (!isObject(item)) return nothing
+    const known = this.units.get(at)
+    if (known !== undefined) return known
+    if (isInstruction(item)) return null
+    const answered = answeredBy(item)
+    if (answered !== null && own.has(answered)) return null
+    const unit = isAnswered(item) ? { text: messageText(item), marks: marksOf(item) } : nothing
+    this.units.set(at, unit)
+    return unit
+  }
+
+  private restore(kept: KeptAnswer, { turns }: Aligned, at: number): void {
+    let slot = at
+    const insert = (raw: string) => this.changes.push({ op: "insert", path: ["input"], at: slot, raw })
+    for (const [index, pieces] of turns.entries()) {
+      for (const piece of pieces) {
+        if (piece.unit === null) insert(piece.raw)
+        else if (piece.split === null) slot = piece.unit + 1
+        else if (piece.split.last) {
+          this.cut(piece.unit, piece.split.text)
+          slot = piece.unit + 1
+        } else {
+          slot = piece.unit
+          const content = [{ type: "output_text", text: piece.split.text }]
+          insert(JSON.stringify({ type: "message", role: "assistant", content }))
+        }
+      }
+      for (const raw of kept.turns[index]!.results) insert(raw)
+    }
+  }
+
+  /** Leaves the last part of a message that a client has joined out of several. */
+  private cut(at: number, rest: string): void {
+    const { content } = this.input[at] as JsonObject
+    const path = ["input", at, "content"]
+    const text = JSON.stringify(rest)
+    if (typeof content === "string") this.changes.push({ op: "replace", path, raw: text })
+    else if (Array.isArray(content) && content.length === 1)
+      this.changes.push({ op: "replace", path: [...path, 0, "text"], raw: text })
+    else this.changes.push({ op: "replace", path, raw: `[{"type":"output_text","text":${text}}]` })
+  }
+
+  /** Adds the results that an upstream waits for which holds the calls itself. */
+  private restoreHeld(repeated: Set<string>): void {
+    const { previous_response_id: previous } = this.request
+    const holder = typeof previous === "string" ? previous : conversationOf(this.request)
+    if (holder === null) return
+    for (const [at, item] of this.input.entries()) {
+      const callId = isObject(item) ? answeredBy(item) : null
+      if (callId === null || this.made.has(callId) || repeated.has(callId)) continue
+      repeated.add(callId)
+      const kept = findHeld(dialect, callId, holder, this.find)
+      const results = kept?.turns.at(-1)?.results ?? []
+      if (results.some((raw) => this.answered.has(String(objectOf(parsed(raw)).call_id)))) continue
+      for (const raw of results) this.changes.push({ op: "insert", path: ["input"], at, raw })
+    }
+  }
+}
+
+const objectOf = (value: unknown): JsonObject => (isObject(value) ? value : {})
+
+/** What is in no answer. */
+const nothing: Unit = { text: null, marks: [] }

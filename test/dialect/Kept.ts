@@ -1,0 +1,51 @@
+import type { HiddenTurn, MemoryEntry, ToolMemory } from "../../src/dialect/ToolMemory.ts"
+
+/** What is kept for one actor. */
+export class Kept {
+  readonly values = new Map<string, string>()
+  /** The keys that were asked for. */
+  readonly asked: Array<string> = []
+
+  keep(entries: ReadonlyArray<MemoryEntry>): this {
+    for (const { key, value } of entries) this.values.set(key, value)
+    return this
+  }
+
+  readonly find = (key: string): string | null => {
+    this.asked.push(key)
+    return this.values.get(key) ?? null
+  }
+}
+
+export const json = (value: unknown): Buffer => Buffer.from(JSON.stringify(value))
+
+/** What the upstream gets of a request, once `turns` were remembered of the answer to `first`. */
+export const recalled = (
+  memory: ToolMemory,
+  first: unknown,
+  turns: ReadonlyArray<HiddenTurn>,
+  later: unknown
+): unknown =>
+  JSON.parse(memory.recall(json(later), new Kept().keep(memory.remember(json(first), turns)).find).toString())
+
+/** Whether a request stays the same buffer. */
+export const staysAsItIs = (
+  memory: ToolMemory,
+  first: unknown,
+  turns: ReadonlyArray<HiddenTurn>,
+  later: unknown
+): boolean => {
+  const body = json(later)
+  return memory.recall(body, new Kept().keep(memory.remember(json(first), turns)).find) === body
+}
+
+/** Numbers that look random and are the same in every run. */
+export const randomNumbers = (seed: number): (() => number) => {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296
+  }
+}
