@@ -219,7 +219,11 @@ export const makeServer = Effect.fnUntraced(function* (
       first.call(tool, args),
       // The server forgot the session, so it has not done anything yet.
       (failure) => failure.kind === "session",
-      () => Effect.flatMap(current(first), (next) => next.call(tool, args))
+      (failure) =>
+        current(first).pipe(
+          Effect.mapError(() => failure),
+          Effect.flatMap((next) => next.call(tool, args))
+        )
     )
   })
 

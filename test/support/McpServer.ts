@@ -40,6 +40,8 @@ export class McpServer {
   pageSize = 100
   /** Whether answers are plain JSON and not streams. */
   json = false
+  /** Whether it speaks 2026-07-28, which has no sessions, and nothing older. */
+  modern = false
   /** What every request is refused with. */
   refuse: { readonly status: number; readonly body: string } | null = null
   /** The bearer token that every request needs, and the authorization server that gives it out. */
@@ -47,6 +49,8 @@ export class McpServer {
   onCall: (reply: Reply, call: { readonly name: string; readonly arguments: unknown }) => void = (reply, call) =>
     reply.result({ content: [{ type: "text", text: JSON.stringify(call.arguments) }] })
   readonly received: Array<ReceivedMessage> = []
+  /** Calls whose connection was closed before they were answered. */
+  abandoned = 0
   /** Requests other than POST, by method. */
   readonly others: Array<string> = []
   port = 0
@@ -140,7 +144,7 @@ export class McpServer {
       else if (this.json) response.writeHead(200, { "content-type": "application/json", ...extra }).end(text)
       else response.writeHead(200, { "content-type": "text/event-stream", ...extra }).end(`data: ${text}\n\n`)
     }
-    if (method === "initialize") {
+    if (method === "initialize" && !this.modern) {
       const session = `session-${++this.sessionCount}`
       this.sessions.add(session)
       const result = {
@@ -149,9 +153,20 @@ export class McpServer {
         serverInfo: { name: "scripted", version: "1" }
       }
       send({ result }, { "mcp-session-id": session })
+    } else if (method === "server/discover" && this.modern) {
+      const capabilities = { tools: {} }
+      send({
+        result: {
+          resultType: "complete",
+          supportedVersions: ["2026-07-28"],
+          capabilities,
+          ttlMs: 0,
+          cacheScope: "private"
+        }
+      })
     } else if (method === "server/discover") {
       response.writeHead(400).end("not known")
-    } else if (!this.sessions.has(String(headers["mcp-session-id"]))) {
+    } else if (!this.modern && !this.sessions.has(String(headers["mcp-session-id"]))) {
       response.writeHead(404).end("no such session")
     } else if (id === undefined) {
       response.writeHead(202).end()
@@ -159,8 +174,12 @@ export class McpServer {
       const start = Number(params["cursor"] ?? 0)
       const end = start + this.pageSize
       const next = end < this.tools.length ? { nextCursor: String(end) } : {}
-      send({ result: { tools: this.tools.slice(start, end), ...next } })
+      const modern = this.modern ? { resultType: "complete", ttlMs: 0, cacheScope: "private" } : {}
+      send({ result: { ...modern, tools: this.tools.slice(start, end), ...next } })
     } else if (method === "tools/call") {
+      response.on("close", () => {
+        if (!response.writableEnded) this.abandoned++
+      })
       this.onCall(
         {
           result: (result) => send({ result }),

@@ -218,6 +218,7 @@ describe("a call", () => {
         ids("notifications/cancelled", ({ params }) => params["requestId"]),
         ids("tools/call", ({ id }) => id)
       )
+      yield* until(() => server.abandoned === 2)
     })
   )
 
@@ -288,6 +289,26 @@ describe("a server", () => {
       yield* Scope.close(scope, Exit.void)
       assert.include(server.others, "DELETE")
       yield* until(() => server.openConnections() === 0)
+    })
+  )
+
+  it.live("of the protocol of 2026-07-28 is spoken to in it", () =>
+    Effect.gen(function* () {
+      const server = yield* mcpServer
+      server.modern = true
+      const properties = { city: { type: "string", "x-mcp-header": "City" } }
+      server.tools = [{ name: "echo", inputSchema: { type: "object", properties } }]
+      server.onCall = (reply, { arguments: args }) =>
+        reply.result({ resultType: "complete", content: [{ type: "text", text: JSON.stringify(args) }] })
+      const catalog = yield* catalogue({ s: { url: server.url } }, { tools: { call_timeout: "100 millis" } })
+      assert.deepStrictEqual(names(catalog), ["bmcp_s_echo"])
+      assert.strictEqual(textOf(yield* call(catalog, "echo", '{"city":"Bern"}')), '{"city":"Bern"}')
+      const sent = server.received.find(({ method }) => method === "tools/call")
+      assert.strictEqual(sent?.headers["mcp-param-city"], "Bern")
+      server.onCall = () => {}
+      assert.match((yield* call(catalog)).error ?? "", /did not answer/)
+      // Closing its stream is how a call is cancelled there.
+      yield* until(() => server.abandoned === 1)
     })
   )
 
