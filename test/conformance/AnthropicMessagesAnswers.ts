@@ -134,6 +134,21 @@ const endings: ReadonlyArray<Answer> = [
       provenance: "unknown"
     }
   ),
+  sse("an error of no words", stream(start, text(0, "Hi"), "event: error\ndata:\n\n"), {
+    status: "failed",
+    error: "upstream_status",
+    provenance: "partial",
+    usage: early
+  }),
+  sse(
+    "an error by its name that is text by its type",
+    stream(start, text(0, "Hi"), delta(0, { type: "text_delta", text: "Ho" }).replace("content_block_delta", "error")),
+    { status: "failed", error: "upstream_status", provenance: "partial", usage: early }
+  ),
+  sse("an error without data, which no reader is told of", stream(start, "event: error\n\n", finish("end_turn"), end), {
+    ...done("end_turn")
+  }),
+  sse("[DONE] before the end", stream(start, finish("end_turn"), "data: [DONE]\n\n", end), done("end_turn")),
   sse("events behind the end", stream(start, finish("end_turn"), end, ping, ": bye\n\n"), done("end_turn"))
 ]
 
@@ -369,6 +384,18 @@ const said = stream(start, text(0, "Hi"))
 export const anthropicMessagesCutStreams: ReadonlyArray<CutStream> = [
   { name: "nothing at all", body: "", delivered: "" },
   { name: "only a ping", body: ping, delivered: ping },
+  {
+    name: "an error without data",
+    body: stream(said, "event: error\n\n"),
+    delivered: stream(said, "event: error\n\n"),
+    usage: early
+  },
+  {
+    name: "[DONE] alone",
+    body: stream(said, "data: [DONE]\n\n"),
+    delivered: stream(said, "data: [DONE]\n\n"),
+    usage: early
+  },
   { name: "no message_delta", body: said, delivered: said, usage: early },
   {
     name: "no message_stop",

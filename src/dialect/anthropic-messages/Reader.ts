@@ -3,8 +3,10 @@ import { locateAll } from "../../wire/JsonSpan.ts"
 import { Shape } from "../../wire/Shape.ts"
 import { SharedText } from "../../wire/SharedText.ts"
 import type { SeenThought, SeenToolCall, ToolRunner, TurnOutcome, TurnReader, TurnSummary } from "../Dialect.ts"
+import { isDone } from "../Done.ts"
 import { isObject, type JsonObject, jsonText } from "../Json.ts"
 import { fromMessages, latest } from "../Usage.ts"
+import { isError } from "./Events.ts"
 import { Withholding } from "./Withholding.ts"
 
 /** A content block that is recorded, while its pieces come in. */
@@ -22,7 +24,8 @@ interface Block {
 /**
  * Reads one turn of Messages: the events of a stream, or one whole `message`.
  *
- * An event is what its JSON says it is: the official SDK reads it so, and its `event:` line may be missing.
+ * An event is an error if its `event:` line says so; any other is what its JSON says it is. Clients read it so, but that
+ * the official SDK passes over events without a name.
  */
 export class MessagesReader implements TurnReader {
   malformed: string | null = null
@@ -114,7 +117,7 @@ export class MessagesReader implements TurnReader {
 
   /** Whether the frame is one more like one that was read, of a kind in which there is nothing to see. */
   private isQuiet(frame: Frame): boolean {
-    if (frame.kind !== "event" || frame.lines !== 1) return false
+    if (frame.kind !== "event" || frame.lines !== 1 || isError(frame)) return false
     const text = this.texts.of(frame)
     const end = insideEnd(text, frame.dataEnd)
     if (end === -1) return false
@@ -124,18 +127,21 @@ export class MessagesReader implements TurnReader {
   }
 
   private read(frame: Frame): void {
-    if (frame.dataStart === frame.dataEnd && frame.kind !== "body") return
     const event = frame.json
-    if (!isObject(event)) {
-      if (frame.event === "error") this.fail(frame.data)
-      else this.malformed = "an event is not a JSON object"
+    if (isError(frame)) {
+      this.fail(isObject(event) ? (event.error ?? event) : frame.data)
       return
     }
     if (frame.kind === "body") {
-      this.readBody(event)
+      if (isObject(event)) this.readBody(event)
+      else this.malformed = "the body is not a JSON object"
       return
     }
-    switch (frame.event === "error" ? "error" : event.type) {
+    if (!isObject(event)) {
+      if (frame.dataStart !== frame.dataEnd && !isDone(frame)) this.malformed = "an event is not a JSON object"
+      return
+    }
+    switch (event.type) {
       case "message_start":
         if (isObject(event.message)) this.readMessage(event.message)
         break

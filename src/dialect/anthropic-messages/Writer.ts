@@ -7,6 +7,7 @@ import type { GatewayError } from "../GatewayError.ts"
 import { isObject, type JsonObject } from "../Json.ts"
 import { latest } from "../Usage.ts"
 import { blocksOf } from "./Blocks.ts"
+import { isError } from "./Events.ts"
 
 /** The form of keep-alive that Anthropic itself has. */
 const keepAlive = sse("ping", '{"type": "ping"}')
@@ -51,7 +52,7 @@ export class MessagesWriter implements AnswerWriter {
     // The reader has parsed every frame in which there is something to see.
     const said = frame.peek
     const type = isObject(said) ? said.type : undefined
-    if (type === "message_stop" || type === "error" || frame.event === "error") out.push(frame.asTerminal())
+    if (type === "message_stop" || type === "error" || isError(frame)) out.push(frame.asTerminal())
     else if (turn > 0) this.pushLater(frame, out)
     else {
       if (this.injected && isObject(said)) this.observe(said)
