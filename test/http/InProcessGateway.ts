@@ -2,6 +2,7 @@ import { connect, type Socket } from "node:net"
 import { Deferred, Effect, Layer, References, type Scope } from "effect"
 import type { SluiceConfigInput } from "../../src/config/Config.ts"
 import { serve } from "../../src/http/Server.ts"
+import { Recorder } from "../../src/recorder/Recorder.ts"
 import * as Sluice from "../../src/Sluice.ts"
 import { Recordings } from "../../src/testing/Recordings.ts"
 import { type RawTurn, UpstreamServer } from "../support/UpstreamServer.ts"
@@ -13,6 +14,8 @@ export interface Gateway {
   readonly port: number
   readonly upstream: UpstreamServer
   readonly recordings: Recordings["Service"]
+  /** What stands behind `recordings`. */
+  readonly recorder: Recorder["Service"]
 }
 
 /** The shortest chat request, as one object. */
@@ -64,7 +67,8 @@ export const startGateway = (
     )
     const port = yield* Deferred.await(listening)
     const recordings = yield* Effect.provideContext(Recordings, services)
-    return { url: `http://127.0.0.1:${port}`, port, upstream, recordings }
+    const recorder = yield* Effect.provideContext(Recorder, services)
+    return { url: `http://127.0.0.1:${port}`, port, upstream, recordings, recorder }
   }).pipe(Effect.orDie)
 
 /** A body as chunks of so many bytes (RFC 9112, section 7.1). */
