@@ -1,4 +1,5 @@
 import { hash } from "node:crypto"
+import { deepestParsed, isDeeperThan } from "../wire/JsonDepth.ts"
 
 /** How deep values are compared. What lies deeper counts as equal: no text makes this overflow the stack. */
 const deepest = 64
@@ -24,6 +25,7 @@ const parsed = (given: string): unknown => {
   for (;;) {
     // Some servers send nothing where a tool takes nothing, and clients send that back as an object.
     if (text.trim() === "") return {}
+    if (isDeeperThan(text, deepestParsed)) return text
     let value: unknown
     try {
       value = JSON.parse(text)
@@ -38,7 +40,8 @@ const parsed = (given: string): unknown => {
 
 /**
  * What tells the arguments of one tool call from those of another: the same for equal JSON, whether given as a value, as
- * its text or as a JSON string of its text; what is not JSON is compared as text. The arguments themselves are not in it.
+ * its text or as a JSON string of its text; what is not JSON, or nested too deep to be parsed,
+ * is compared as text. The arguments themselves are not in it.
  */
 export const digestOf = (value: unknown): string =>
   hash("sha256", canonical(typeof value === "string" ? parsed(value) : value, 0), "base64")

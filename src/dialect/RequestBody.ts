@@ -1,13 +1,7 @@
 import type { BadRequest } from "./Dialect.ts"
 import { withoutMark } from "../wire/Frame.ts"
-import { isDeeperThan } from "../wire/JsonDepth.ts"
+import { deepestParsed, isDeeperThan } from "../wire/JsonDepth.ts"
 import { isObject, type JsonObject } from "./Json.ts"
-
-/**
- * How deep a request may be nested. No client's is deeper than some dozens; but `JSON.parse` would hold up every stream
- * for seconds, and take gigabytes, for as many levels as `limits.body_bytes` has room for.
- */
-const deepest = 10_000
 
 /** Why a request cannot be read. */
 export const bad = (message: string, param: string | null = null): BadRequest => ({
@@ -28,7 +22,9 @@ export const readBody = <View>(
   notObject = "The request body must be a JSON object."
 ): View | BadRequest => {
   const text = withoutMark(raw.toString("utf8"))
-  if (isDeeperThan(text, deepest)) return bad(`The request body is nested deeper than ${deepest} levels.`)
+  if (isDeeperThan(text, deepestParsed)) {
+    return bad(`The request body is nested deeper than ${deepestParsed} levels.`)
+  }
   const body = parse(text)
   if (body === undefined) return bad("The request body is not valid JSON.")
   return isObject(body) ? read(body) : bad(notObject)

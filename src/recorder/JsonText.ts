@@ -1,5 +1,5 @@
 import type { Schema } from "effect"
-import { isDeeperThan } from "../wire/JsonDepth.ts"
+import { deepestParsed, isDeeperThan } from "../wire/JsonDepth.ts"
 
 /**
  * How deep JSON may be to be presented as JSON. Readers have limits of their own, 128 in some, and what encodes it here
@@ -16,8 +16,12 @@ const isJson = (text: string): boolean => {
   }
 }
 
-/** Text that may be JSON as JSON text: itself where it is, else a JSON string. Nothing of any depth overflows. */
-export const jsonTextOf = (text: string): string => (isJson(text) ? text : JSON.stringify(text))
+/**
+ * Text that may be JSON as JSON text: itself where it is, else a JSON string. Of which kind text is that is nested deeper
+ * than is parsed, nobody asks: it becomes a string.
+ */
+export const jsonTextOf = (text: string): string =>
+  !isDeeperThan(text, deepestParsed) && isJson(text) ? text : JSON.stringify(text)
 
 /** Whether a value holds a number that JSON has no form for: `JSON.parse` makes `1e400` infinite. No deeper than `deepest`. */
 const holdsInfinity = (value: unknown): boolean => {

@@ -3,6 +3,12 @@ import { stringEnd } from "./StringEnd.ts"
 const quote = 0x22
 
 /**
+ * How deep JSON of others is parsed. None that means anything is deeper than some dozens; but `JSON.parse` would hold up
+ * every stream for seconds, and take gigabytes, for as many levels as `limits.body_bytes` has room for.
+ */
+export const deepestParsed = 10_000
+
+/**
  * Whether a JSON text is nested deeper than so many levels of arrays and objects. Brackets within strings do not count.
  * Of a text that is no JSON the answer means nothing, but it ends, and nothing recurses.
  *

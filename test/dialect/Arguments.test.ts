@@ -35,4 +35,12 @@ describe("digestOf", () => {
     expect(digestOf(deep)).toHaveLength(44)
     expect(digestOf({ text: "secret".repeat(100_000) })).toHaveLength(44)
   })
+  it("costs no time for text that is nested too deep to be parsed, and is the same for a JSON string of it", () => {
+    const deep = `${"[".repeat(5_000_000)}${"]".repeat(5_000_000)}`
+    const started = performance.now()
+    const digest = digestOf(deep)
+    // Parsing it takes seconds.
+    expect(performance.now() - started).toBeLessThan(500)
+    expect(digestOf(JSON.stringify(deep))).toBe(digest)
+  })
 })
