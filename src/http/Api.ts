@@ -63,16 +63,31 @@ export class RecorderUnavailable extends Schema.Error<RecorderUnavailable>("slui
   }
 }
 
-/** The largest page, in interceptions or sessions. */
-const longestPage = 500
+/** The largest page, in interceptions or sessions; that of `sluice records`, too. */
+const longestPage = 1000
 
-const Limit = Schema.String.check(
-  Schema.makeFilter((text: string) => /^[1-9]\d{0,2}$/.test(text) && Number(text) <= longestPage, {
-    message: `expected a whole number from 1 to ${longestPage}`
-  })
-).pipe(Schema.decodeTo(Schema.Finite, SchemaTransformation.transform({ decode: Number, encode: String })))
+/** The largest page of a session: a chain of so many calls is nested as deep, which readers have limits for. */
+const deepestPage = 500
+
+const limitTo = (most: number) =>
+  Schema.String.check(
+    Schema.makeFilter((text: string) => /^[1-9]\d{0,3}$/.test(text) && Number(text) <= most, {
+      message: `expected a whole number from 1 to ${most}`
+    })
+  ).pipe(Schema.decodeTo(Schema.Finite, SchemaTransformation.transform({ decode: Number, encode: String })))
+
+const Limit = limitTo(longestPage)
 
 const filter = Schema.optionalKey(Schema.String)
+
+/** Pages go on from an interception, by its id (RFC 9562, section 4); empty is left out. */
+const cursor = Schema.optionalKey(
+  Schema.String.check(
+    Schema.makeFilter((text: string) => text === "" || /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i.test(text), {
+      message: "expected the `next` of the page before"
+    })
+  )
+)
 
 /** Guards the management API: the listener's rules, the admin token, and what its parameters may be. */
 export class ApiGuard extends HttpApiMiddleware.Service<ApiGuard>()("sluice/http/ApiGuard", {
@@ -84,7 +99,7 @@ const interceptions = HttpApiEndpoint.get("interceptions", "/interceptions", {
     /** How many at most. */
     limit: Limit.pipe(Schema.withDecodingDefaultKey(Effect.succeed("50"))),
     /** The `next` of the page before. */
-    before: filter,
+    before: cursor,
     actor: filter,
     /** As it was asked for, or as it was served. */
     model: filter,
@@ -107,7 +122,7 @@ const sessions = HttpApiEndpoint.get("sessions", "/sessions", {
     /** How many at most. */
     limit: Limit.pipe(Schema.withDecodingDefaultKey(Effect.succeed("50"))),
     /** The `next` of the page before. */
-    before: filter,
+    before: cursor,
     actor: filter,
     /** `claude-code`, `codex`, … */
     client: filter
@@ -121,10 +136,10 @@ const session = HttpApiEndpoint.get("session", "/sessions/:id", {
   query: {
     /** Whose session: needed only where several actors have one of this id. */
     actor: filter,
-    /** How many interceptions at most. A chain of so many is nested as deep, which readers have limits for. */
-    limit: Limit.pipe(Schema.withDecodingDefaultKey(Effect.succeed("200"))),
+    /** How many interceptions at most. */
+    limit: limitTo(deepestPage).pipe(Schema.withDecodingDefaultKey(Effect.succeed("200"))),
     /** The `next` of the page before. */
-    after: filter
+    after: cursor
   },
   success: SessionDetail,
   error: [NotFound, AmbiguousSession, RecorderUnavailable]

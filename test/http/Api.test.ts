@@ -53,17 +53,19 @@ const get = (path: string, headers: Record<string, string> = {}) =>
     return { status: response.status, headers: response.headers, text, json: JSON.parse(text || "null") }
   })
 
+const [a1, a2, a3] = [1, 2, 3].map((last) => `01993f6e-0000-7000-8000-00000000000${last}`) as [string, string, string]
+
 const record = Effect.gen(function* () {
   const recorder = yield* Recorder
-  for (const id of ["a1", "a2", "a3"]) {
-    yield* recorder.open(interception(id, { actor: id === "a2" ? "byok:0123456789abcdef" : "anonymous" }))
+  for (const id of [a1, a2, a3]) {
+    yield* recorder.open(interception(id, { actor: id === a2 ? "byok:0123456789abcdef" : "anonymous" }))
   }
   yield* recorder.commit({
-    turns: [turn("a3")],
-    usage: [usage("a3", 0, { raw: '{"prompt_tokens":7,"completion_tokens":5}' })],
-    toolCalls: [toolCall("a3", "call_1")],
-    thoughts: [thought("a3", "hm")],
-    closes: [{ id: "a3", endedAt: start + 100, status: "completed", error: null }]
+    turns: [turn(a3)],
+    usage: [usage(a3, 0, { raw: '{"prompt_tokens":7,"completion_tokens":5}' })],
+    toolCalls: [toolCall(a3, "call_1")],
+    thoughts: [thought(a3, "hm")],
+    closes: [{ id: a3, endedAt: start + 100, status: "completed", error: null }]
   })
 })
 
@@ -73,7 +75,7 @@ describe("the management API", () => {
     const logger = Logger.layer([Logger.map(logfmt, (line) => void logged.push(line))])
     return Effect.gen(function* () {
       yield* record
-      const { json, status } = yield* get("/api/interceptions/a3")
+      const { json, status } = yield* get(`/api/interceptions/${a3}`)
       assert.deepStrictEqual([status, json.error.code], [500, "internal_error"])
       assert.strictEqual(logged.length, 1)
       assert.include(logged[0], "could not be written")
@@ -86,8 +88,8 @@ describe("the management API", () => {
     Effect.gen(function* () {
       yield* record
       const recorder = yield* Recorder
-      yield* recorder.commit({ toolCalls: [toolCall("a1", "call_2", { arguments: '{"n":1e400}' })] })
-      const { json, status } = yield* get("/api/interceptions/a1")
+      yield* recorder.commit({ toolCalls: [toolCall(a1, "call_2", { arguments: '{"n":1e400}' })] })
+      const { json, status } = yield* get(`/api/interceptions/${a1}`)
       assert.deepStrictEqual([status, json.toolCalls[0].arguments], [200, '{"n":1e400}'])
     }).pipe(Effect.provide(served(openRules)))
   )
@@ -102,7 +104,7 @@ describe("the management API", () => {
       assert.deepStrictEqual(Object.keys(first.json).sort(), ["interceptions", "next"])
       assert.deepStrictEqual(
         first.json.interceptions.map((row: { id: string }) => row.id),
-        ["a3", "a2"]
+        [a3, a2]
       )
       assert.strictEqual(first.json.interceptions[0].startedAt, "2023-11-14T22:13:20.000Z")
       assert.strictEqual(first.json.interceptions[0].status, "completed")
@@ -110,7 +112,7 @@ describe("the management API", () => {
       const second = yield* get(`/api/interceptions?limit=2&before=${first.json.next}`)
       assert.deepStrictEqual(
         second.json.interceptions.map((row: { id: string }) => row.id),
-        ["a1"]
+        [a1]
       )
       assert.strictEqual(second.json.next, null)
     }).pipe(Effect.provide(served(openRules)))
@@ -123,37 +125,46 @@ describe("the management API", () => {
         Effect.map(get(`/api/interceptions?${query}`), ({ json }) =>
           json.interceptions.map((row: { id: string }) => row.id).join()
         )
-      assert.strictEqual(yield* ids("actor=byok%3A0123456789abcdef"), "a2")
+      assert.strictEqual(yield* ids("actor=byok%3A0123456789abcdef"), a2)
       assert.strictEqual(yield* ids("model=none-such"), "")
-      assert.strictEqual(yield* ids("model=fast"), "a3,a2,a1")
-      assert.strictEqual(yield* ids("response=chatcmpl-a3-0"), "a3")
+      assert.strictEqual(yield* ids("model=fast"), `${a3},${a2},${a1}`)
+      assert.strictEqual(yield* ids(`response=chatcmpl-${a3}-0`), a3)
       assert.strictEqual(yield* ids("session=s"), "")
-      assert.strictEqual(yield* ids("actor=&model=&before="), "a3,a2,a1")
+      assert.strictEqual(yield* ids("actor=&model=&before="), `${a3},${a2},${a1}`)
     }).pipe(Effect.provide(served(openRules)))
   )
 
   it.effect("says which parameter is wrong and what it may be", () =>
     Effect.gen(function* () {
-      for (const limit of ["0", "501", "-1", "1.5", "1e2", "abc", "", "%20", "5&limit=6", "1".repeat(3000)]) {
+      for (const limit of ["0", "1001", "-1", "1.5", "1e2", "abc", "", "%20", "5&limit=6", "1".repeat(3000)]) {
         const { status, json } = yield* get(`/api/interceptions?limit=${limit}`)
         assert.strictEqual(status, 400, limit)
         assert.strictEqual(json.error.code, "invalid_parameter")
         assert.match(json.error.message, /^limit: /)
         assert.isBelow(json.error.message.length, 501)
       }
-      const limit = yield* get("/api/interceptions?limit=501")
-      assert.strictEqual(limit.json.error.message, "limit: expected a whole number from 1 to 500")
+      const limit = yield* get("/api/interceptions?limit=1001")
+      assert.strictEqual(limit.json.error.message, "limit: expected a whole number from 1 to 1000")
+      for (const path of [
+        "/api/interceptions?before=zzz",
+        "/api/sessions?before=5",
+        `/api/sessions/s?after=${"a".repeat(36)}`
+      ]) {
+        const { json, status } = yield* get(path)
+        assert.deepStrictEqual([status, json.error.code], [400, "invalid_parameter"], path)
+        assert.match(json.error.message, /^(before|after): expected the `next` of the page before$/)
+      }
       const by = yield* get("/api/usage?by=provider")
       assert.strictEqual(by.status, 400)
       assert.match(by.json.error.message, /^by: .*"model".*"actor".*"day"/)
-      for (const good of ["1", "500"]) assert.strictEqual((yield* get(`/api/interceptions?limit=${good}`)).status, 200)
+      for (const good of ["1", "1000"]) assert.strictEqual((yield* get(`/api/interceptions?limit=${good}`)).status, 200)
     }).pipe(Effect.provide(served(openRules)))
   )
 
   it.effect("shows everything of one interception, a provider's usage as the JSON it was", () =>
     Effect.gen(function* () {
       yield* record
-      const { status, json } = yield* get("/api/interceptions/a3")
+      const { status, json } = yield* get(`/api/interceptions/${a3}`)
       assert.strictEqual(status, 200)
       assert.deepStrictEqual(Object.keys(json).sort(), [
         "interception",
@@ -200,7 +211,7 @@ describe("the management API", () => {
 
   it.effect("says that the records cannot be read, and not why", () =>
     Effect.gen(function* () {
-      for (const path of ["/api/interceptions", "/api/interceptions/a1", "/api/usage?by=day"]) {
+      for (const path of ["/api/interceptions", `/api/interceptions/${a1}`, "/api/usage?by=day"]) {
         const { status, json, text } = yield* get(path)
         assert.strictEqual(status, 503, path)
         assert.strictEqual(json.error.code, "recorder_unavailable")
@@ -212,10 +223,10 @@ describe("the management API", () => {
   it.effect("answers HEAD like GET, other methods 405 and other paths 404", () =>
     Effect.gen(function* () {
       yield* record
-      const head = yield* HttpClient.head("/api/interceptions/a3")
+      const head = yield* HttpClient.head(`/api/interceptions/${a3}`)
       assert.strictEqual(head.status, 200)
       assert.strictEqual(yield* head.text, "")
-      for (const path of ["/api/interceptions", "/api/interceptions/a3", "/api/usage"]) {
+      for (const path of ["/api/interceptions", `/api/interceptions/${a3}`, "/api/usage"]) {
         for (const send of [HttpClient.post, HttpClient.del, HttpClient.put]) {
           const response = yield* send(path)
           assert.strictEqual(response.status, 405)
@@ -233,7 +244,7 @@ describe("the management API", () => {
   it.effect("wants the admin token where one is set, on every path", () =>
     Effect.gen(function* () {
       yield* record
-      for (const path of ["/api/interceptions", "/api/interceptions/a3", "/api/usage", "/api/none", "/api"]) {
+      for (const path of ["/api/interceptions", `/api/interceptions/${a3}`, "/api/usage", "/api/none", "/api"]) {
         for (const headers of [{}, { authorization: "Bearer wrong" }, { "x-api-key": "the-admin-token" }]) {
           const refused = yield* get(path, headers)
           assert.strictEqual(refused.status, 401, path)
@@ -241,7 +252,7 @@ describe("the management API", () => {
           assert.strictEqual(refused.json.error.code, "unauthorized")
         }
       }
-      const admitted = yield* get("/api/interceptions/a3", { authorization: "Bearer the-admin-token" })
+      const admitted = yield* get(`/api/interceptions/${a3}`, { authorization: "Bearer the-admin-token" })
       assert.strictEqual(admitted.status, 200)
       const unknown = yield* get("/api/interceptions?limit=0", {})
       assert.strictEqual(unknown.status, 401, "nothing is judged before the token")
@@ -295,7 +306,7 @@ describe("the management API", () => {
       const client = yield* HttpApiClient.make(Api)
       const page = yield* client.interceptions({ query: { limit: 1 } })
       assert.strictEqual(page.interceptions[0]?.startedAt, start)
-      const detail = yield* client.interception({ params: { id: "a3" } })
+      const detail = yield* client.interception({ params: { id: a3 } })
       assert.strictEqual(detail.usage[0]?.raw, '{"prompt_tokens":7,"completion_tokens":5}')
       const sums = yield* client.usage({ query: { by: "actor" } })
       assert.isAbove(sums.usage.length, 0)

@@ -30,14 +30,16 @@ interface Node {
   readonly children: ReadonlyArray<Node>
 }
 
+const idOf = (n: number) => `01993f6e-0000-7000-8000-${String(n).padStart(12, "0")}`
+
 const record = Effect.gen(function* () {
   const recorder = yield* Recorder
   const rows = [
-    ["i1", "alice", "s1", null],
-    ["i2", "alice", "s1", "i1"],
-    ["i3", "bob", "a session/with %2F", null],
-    ["i4", "bob", "s1", null],
-    ["i5", "alice", null, null]
+    [idOf(1), "alice", "s1", null],
+    [idOf(2), "alice", "s1", idOf(1)],
+    [idOf(3), "bob", "a session/with %2F", null],
+    [idOf(4), "bob", "s1", null],
+    [idOf(5), "alice", null, null]
   ] as const
   for (const [id, actor, sessionId, parentId] of rows) {
     yield* recorder.open(interception(id, { actor, sessionId, parentId }))
@@ -84,7 +86,7 @@ describe("the sessions of the management API", () => {
       assert.strictEqual(second.json.sessions.length, 1)
       assert.strictEqual((yield* get("/api/sessions?actor=alice")).json.sessions.length, 1)
       assert.strictEqual((yield* get("/api/sessions?client=zed")).json.sessions.length, 0)
-      assert.strictEqual((yield* get("/api/sessions?limit=501")).status, 400)
+      assert.strictEqual((yield* get("/api/sessions?limit=1001")).status, 400)
     }).pipe(Effect.provide(served))
   )
 
@@ -96,9 +98,9 @@ describe("the sessions of the management API", () => {
       assert.deepStrictEqual(Object.keys(json).sort(), ["interceptions", "next", "session"])
       assert.strictEqual(json.session.interceptions, 2)
       assert.strictEqual(json.interceptions.length, 1)
-      assert.strictEqual(json.interceptions[0].interception.id, "i1")
+      assert.strictEqual(json.interceptions[0].interception.id, idOf(1))
       assert.strictEqual(json.interceptions[0].interception.startedAt, "2023-11-14T22:13:20.000Z")
-      assert.strictEqual(json.interceptions[0].children[0].interception.parentId, "i1")
+      assert.strictEqual(json.interceptions[0].children[0].interception.parentId, idOf(1))
       assert.deepStrictEqual(json.interceptions[0].children[0].children, [])
       const odd = yield* get(`/api/sessions/${encodeURIComponent("a session/with %2F")}`)
       assert.strictEqual(odd.json.session.id, "a session/with %2F")
@@ -126,9 +128,8 @@ describe("the sessions of the management API", () => {
   it.effect("of thousands of calls, each the child of the one before, are encoded page by page", () =>
     Effect.gen(function* () {
       const recorder = yield* Recorder
-      const name = (n: number) => `i${String(n).padStart(5, "0")}`
       const opens = Array.from({ length: 5000 }, (_, i) =>
-        interception(name(i), { sessionId: "s1", parentId: i === 0 ? null : name(i - 1) })
+        interception(idOf(i), { sessionId: "s1", parentId: i === 0 ? null : idOf(i - 1) })
       )
       yield* recorder.commit({ opens })
       for (const limit of ["", "&limit=500"]) {
@@ -149,12 +150,13 @@ describe("the sessions of the management API", () => {
           depths.push(depth)
           next = page.json.next
         }
-        assert.strictEqual(last, name(4999))
+        assert.strictEqual(last, idOf(4999))
         assert.deepStrictEqual(new Set(depths), new Set([limit === "" ? 200 : 500]))
       }
+      assert.strictEqual((yield* get("/api/sessions/s1?limit=501")).status, 400)
       const client = yield* HttpApiClient.make(Api)
       const detail = yield* client.session({ params: { id: "s1" }, query: { limit: 500 } })
-      assert.strictEqual(detail.next, name(499))
+      assert.strictEqual(detail.next, idOf(499))
     }).pipe(Effect.provide(served))
   )
 
@@ -165,7 +167,7 @@ describe("the sessions of the management API", () => {
       const page = yield* client.sessions({ query: { limit: 1 } })
       assert.strictEqual(page.sessions[0]?.actor, "bob")
       const detail = yield* client.session({ params: { id: "s1" }, query: { actor: "alice", limit: 10 } })
-      assert.strictEqual(detail.interceptions[0]?.children[0]?.interception.id, "i2")
+      assert.strictEqual(detail.interceptions[0]?.children[0]?.interception.id, idOf(2))
       const ambiguous = yield* Effect.flip(client.session({ params: { id: "s1" }, query: { limit: 10 } }))
       assert.instanceOf(ambiguous, AmbiguousSession)
     }).pipe(Effect.provide(served))
