@@ -40,6 +40,7 @@ export class Answering {
   private readonly now: () => number
   private readonly namedEnd: boolean
   private readonly stages: Stage<Buffer, Frame>
+  private readonly shownAs: TransportName
   /** What follows where the turn ends on injected calls. */
   private readonly goOn: (answering: Answering) => FramePull
   /** What the client sees: the upstream's bytes through the stages, its end behind the records. */
@@ -70,6 +71,8 @@ export class Answering {
     readonly now: () => number
     /** Whether the event that ends a stream has a name of its own, by which it is known unread. */
     readonly namedEnd: boolean
+    /** The form in which the client is told of what goes wrong; the upstream's transport where it is the client's, too. */
+    readonly shown: TransportName
     /** How many bytes of the turn's frames are kept for a turn that goes on from it; 0 where none can. */
     readonly keep: number
     readonly goOn: (answering: Answering) => FramePull
@@ -86,6 +89,7 @@ export class Answering {
     this.now = options.now
     this.namedEnd = options.namedEnd && options.opened.transport === "sse"
     this.goOn = options.goOn
+    this.shownAs = options.shown
     this.read = new Read(options.reader, options.keep)
     this.stages = compose(compose(this.decode, this.read), write(this.writer, options.progress.index))
     this.pull = this.settling(through(this.stages, (ended) => this.verdict(ended))(options.opened.body.pull))
@@ -96,7 +100,7 @@ export class Answering {
   }
 
   keepAlive(): Frame | null {
-    return this.decode.midFrame || this.endHeld || this.over ? null : this.writer.keepAlive(this.transport)
+    return this.decode.midFrame || this.endHeld || this.over ? null : this.writer.keepAlive(this.shownAs)
   }
 
   /** Whether what came so far can go on, and at the end whether it was all. */
@@ -243,7 +247,7 @@ export class Answering {
       const late: Array<Frame> = []
       this.reader.end(true, late)
       for (const frame of late) this.writer.push(frame, this.progress.index, out)
-      this.writer.fail(error, this.transport, out)
+      this.writer.fail(error, this.shownAs, out)
     }
     this.progress.framesOut += out.length
     const ending: Ending = {

@@ -1,7 +1,15 @@
-import { Schema } from "effect"
+import { type Effect, Schema, type Scope } from "effect"
 import type { DialectName } from "../dialect/Dialect.ts"
 import type { GatewayError } from "../dialect/GatewayError.ts"
-import type { Credential, CredentialUse, HeaderMap } from "../upstream/Upstream.ts"
+import type {
+  Credential,
+  CredentialUse,
+  FailedTurn,
+  HeaderMap,
+  OpenedTurn,
+  PeerClose,
+  TurnRequest
+} from "../upstream/Upstream.ts"
 
 /** One client call, as whoever took it in hands it to the engine. */
 export interface InboundRequest {
@@ -22,6 +30,18 @@ export interface InboundRequest {
   readonly credential: Credential | null
   /** Who is calling, once it is known whose credential the call is made with. */
   readonly actor: (use: CredentialUse) => string
+  /** Set where the call came over a WebSocket. */
+  readonly socket?: SocketCall
+}
+
+/** What is special about a call that came over a WebSocket. */
+export interface SocketCall {
+  /** Its lane; `null` on the one without a name. */
+  readonly lane: string | null
+  /** Opens its turns over the upstream's WebSocket; `null` where they go over HTTP. */
+  readonly open: ((turn: TurnRequest) => Effect.Effect<OpenedTurn, FailedTurn, Scope.Scope>) | null
+  /** How the connection was closed, if it was. */
+  readonly closing: () => PeerClose | null
 }
 
 const paths: { readonly [name in DialectName]: string } = {

@@ -119,7 +119,11 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
       status: null,
       error: null
     }
-    return { settlement: new Settlement({ row, recorder, sessions, observe, now, asked }), now, codingAgent }
+    return {
+      settlement: new Settlement({ row, recorder, sessions, observe, now, asked, socket: request.socket }),
+      now,
+      codingAgent
+    }
   }
 
   /** Refuses a call and records that, where nothing of it has reached an upstream. */
@@ -199,7 +203,8 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
     const turns = new Turns({
       scope,
       settlement,
-      upstream,
+      open: request.socket?.open ?? upstream.open,
+      overSocket: request.socket !== undefined,
       request: {
         provider: route.provider.name,
         method: request.method,

@@ -17,6 +17,7 @@ import type {
   Usage
 } from "../recorder/Records.ts"
 import { noThread, type Sessions, type Thread } from "../sessions/Sessions.ts"
+import type { SocketCall } from "./InboundRequest.ts"
 import type { Ended } from "./Observer.ts"
 
 /** A turn while it runs: what its record will say, as far as it is known. */
@@ -82,6 +83,7 @@ export class Settlement {
   private readonly observe: (ended: Ended) => void
   private readonly now: () => number
   private readonly asked: RequestView | null
+  private readonly socket: SocketCall | undefined
   private done = false
   private readonly turns: Array<Turn> = []
   private readonly usage: Array<Usage> = []
@@ -98,6 +100,7 @@ export class Settlement {
     readonly observe: (ended: Ended) => void
     readonly now: () => number
     readonly asked: RequestView | null
+    readonly socket: SocketCall | undefined
   }) {
     this.row = options.row
     this.recorder = options.recorder
@@ -105,6 +108,7 @@ export class Settlement {
     this.observe = options.observe
     this.now = options.now
     this.asked = options.asked
+    this.socket = options.socket
   }
 
   /** Whether some way out has been taken. */
@@ -170,7 +174,7 @@ export class Settlement {
       status: ending.status,
       error: ending.error,
       servedModel: turn?.servedModel ?? null,
-      transport: turn?.transport ?? null
+      transport: this.socket !== undefined ? "ws" : (turn?.transport ?? null)
     }
     this.observe({ interception: row, close, turns: this.turns, usage: this.usage })
     this.chain()
@@ -195,6 +199,7 @@ export class Settlement {
     const { row } = this
     const endedAt = this.now()
     const summary = sight?.summary ?? null
+    const closed = this.socket?.closing() ?? null
     const turn: Turn = {
       id: progress.id,
       interceptionId: row.id,
@@ -213,9 +218,9 @@ export class Settlement {
       attempts: progress.attempts,
       framesIn: sight?.framesIn ?? 0,
       framesOut: progress.framesOut,
-      lane: null,
-      closeCode: null,
-      closeReason: null
+      lane: this.socket?.lane ?? null,
+      closeCode: closed?.code ?? null,
+      closeReason: closed?.reason ?? null
     }
     const usage = usageOf(turn, sight, ending)
     this.turns.push(turn)

@@ -46,6 +46,8 @@ export class Turns {
   /** Ends what runs between two turns. */
   private interrupt: ((error: UpstreamError) => void) | null = null
   private transport: TransportName = "json"
+  /** The form in which the client is told of what goes wrong. */
+  private shown: TransportName = "json"
   private writer: AnswerWriter | null = null
 
   constructor(options: TurnsOptions) {
@@ -65,7 +67,7 @@ export class Turns {
     this.request = body
     // Most interceptions have one turn, which needs no scope of its own.
     if (this.mayGoOn) this.turnScope = Scope.forkUnsafe(this.upstreams)
-    return this.options.upstream.open({ ...this.options.request, body }).pipe(
+    return this.options.open({ ...this.options.request, body }).pipe(
       Scope.provide(this.turnScope),
       Effect.tap((opened) => {
         progress.httpStatus = opened.status
@@ -86,6 +88,7 @@ export class Turns {
     const { asked, dialect, eventBytes, now, provider, settlement, timers } = this.options
     this.writer = writer
     this.transport = opened.transport
+    this.shown = this.options.overSocket ? "ws" : opened.transport
     this.answering = new Answering({
       progress: this.progress,
       settlement,
@@ -97,6 +100,7 @@ export class Turns {
       writer,
       timers,
       now,
+      shown: this.shown,
       namedEnd: dialect.terminalEvents.size > 0,
       keep: this.mayGoOn ? eventBytes : 0,
       goOn: this.goOn
@@ -107,7 +111,7 @@ export class Turns {
   /** What fills the silence, of an upstream or of tools. */
   keepAlive(): Frame | null {
     if (this.answering !== null) return this.answering.keepAlive()
-    return this.writer?.keepAlive(this.transport) ?? null
+    return this.writer?.keepAlive(this.shown) ?? null
   }
 
   /** Ends whatever is under way with an error that the client is told. */
@@ -221,7 +225,7 @@ export class Turns {
     const failure = Cause.findErrorOption(cause)
     const known = failure._tag === "Some" ? failure.value : null
     const out: Array<Frame> = []
-    this.writer!.fail(known === null ? internalError : clientError(known), this.transport, out)
+    this.writer!.fail(known === null ? internalError : clientError(known), this.shown, out)
     const ending: Ending = {
       status: "failed",
       error:
@@ -279,7 +283,10 @@ export class Turns {
 export interface TurnsOptions {
   readonly scope: Scope.Scope
   readonly settlement: Settlement
-  readonly upstream: Upstream["Service"]
+  /** Opens a turn, over whatever it goes. */
+  readonly open: Upstream["Service"]["open"]
+  /** Whether the client is at the other end of a WebSocket. */
+  readonly overSocket: boolean
   /** The request but for its body. */
   readonly request: Omit<TurnRequest, "body">
   readonly dialect: Dialect

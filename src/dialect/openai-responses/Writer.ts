@@ -165,7 +165,7 @@ export const errorEvent = (error: GatewayError, sequence: number): Frame => {
 }
 
 /** The same over WebSocket. Codex passes over an error without a status, and comes back from a 429 that says when. */
-const errorMessage = (error: GatewayError): Frame => {
+export const errorMessage = (error: GatewayError): Frame => {
   const { code, message, param, retryAfter, status } = error
   const headers = retryAfter === null ? {} : { headers: { "retry-after": String(retryAfter) } }
   const body = { type: "error", status, error: { type: openAiErrorType(status), code, message, param }, ...headers }

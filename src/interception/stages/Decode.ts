@@ -17,7 +17,11 @@ export interface Decode extends Stage<Buffer, Frame> {
  * @param eventBytes the largest frame that is held and read; a larger one flows on in parts
  */
 export const decode = (transport: TransportName, eventBytes: number, terminalEvents: ReadonlySet<string>): Decode =>
-  transport === "sse" ? new DecodeSse(eventBytes, terminalEvents) : new DecodeBody(eventBytes)
+  transport === "sse"
+    ? new DecodeSse(eventBytes, terminalEvents)
+    : transport === "ws"
+      ? new DecodeMessages()
+      : new DecodeBody(eventBytes)
 
 class DecodeSse implements Decode {
   private readonly decoder: SseDecoder
@@ -41,6 +45,18 @@ class DecodeSse implements Decode {
   end(out: Array<Frame>): void {
     this.decoder.end(out)
   }
+}
+
+/** The messages of a WebSocket: each chunk is one, whole as it came. */
+class DecodeMessages implements Decode {
+  readonly overflowed = false
+  readonly midFrame = false
+
+  push(chunks: ReadonlyArray<Buffer>, out: Array<Frame>): void {
+    for (const chunk of chunks) out.push(whole("message", chunk))
+  }
+
+  end(): void {}
 }
 
 /** One JSON body as one frame. One that is too large goes through in parts, the last of them held to the end. */

@@ -1,0 +1,133 @@
+/**
+ * What clients of Responses say over a WebSocket, and what they are told there: the events of the streams, each a text
+ * message, with the name of their lane where it has one. Reference: https://developers.openai.com/api/docs/guides/websocket-mode
+ */
+import { type Frame, sse, whole } from "../../wire/Frame.ts"
+import { elements, insert, locate, remove, set } from "../../wire/JsonSpan.ts"
+import { type GatewayError, gatewayError } from "../GatewayError.ts"
+import { isObject } from "../Json.ts"
+import { nameOf, terminals } from "./Events.ts"
+import { errorMessage } from "./Writer.ts"
+
+/** A message of a client. `streamId` is `null` on the lane without a name. */
+export type ClientEvent =
+  | {
+      readonly _tag: "Create"
+      readonly streamId: string | null
+      readonly model: string
+      /** `false`: a warm-up, which prepares what comes next and says nothing. */
+      readonly generate: boolean
+      /** The response it goes on from. */
+      readonly previous: string | null
+      /** Whether the provider may keep the response. */
+      readonly store: boolean
+    }
+  | { readonly _tag: "Other"; readonly streamId: string | null; readonly type: string }
+  | { readonly _tag: "Bad"; readonly streamId: string | null; readonly error: GatewayError }
+
+const streamIdForm = /^[A-Za-z0-9_.-]{1,256}$/
+
+const bad = (message: string, param: string | null = null, streamId: string | null = null): ClientEvent => ({
+  _tag: "Bad",
+  streamId,
+  error: gatewayError(400, "invalid_request", message, { param })
+})
+
+/** Reads a text message of a client. Judged is only what the connection itself has to know. */
+export const readClientEvent = (data: Buffer): ClientEvent => {
+  const event = whole("message", data).json
+  if (event === undefined) return bad("The message is not valid JSON.")
+  if (!isObject(event)) return bad("The message must be a JSON object.")
+  const { stream_id: streamId = null, type } = event
+  if (streamId !== null && (typeof streamId !== "string" || !streamIdForm.test(streamId))) {
+    const message = "stream_id must have 1 to 256 characters, each a letter, a digit, or one of _ . -"
+    return {
+      _tag: "Bad",
+      streamId: null,
+      error: gatewayError(400, "invalid_stream_id", message, { param: "stream_id" })
+    }
+  }
+  if (typeof type !== "string") return bad("Missing required parameter: 'type'.", "type", streamId)
+  if (type !== "response.create") return { _tag: "Other", streamId, type }
+  return {
+    _tag: "Create",
+    streamId,
+    model: typeof event.model === "string" ? event.model : "",
+    generate: event.generate !== false,
+    previous: typeof event.previous_response_id === "string" ? event.previous_response_id : null,
+    store: event.store !== false
+  }
+}
+
+/** The lane an upstream's event belongs to: the one without a name where it says nothing. */
+export const streamIdOf = (data: Buffer): string | null => {
+  const span = locate(data, ["stream_id"])
+  if (span === null || data[span.start] !== 0x22) return null
+  return data.toString("utf8", span.start + 1, span.end - 1)
+}
+
+/** Whether a message of an upstream is the last of its response. */
+export const isLastMessage = (data: Buffer): boolean => {
+  const name = nameOf(whole("message", data))
+  return terminals.has(name) || name === "error"
+}
+
+/** The message with the name of its lane; the same on the one without. */
+export const onLane = (data: Buffer, streamId: string | null): Buffer =>
+  streamId === null || locate(data, ["stream_id"]) !== null
+    ? data
+    : (insert(data, [], { key: "stream_id", raw: JSON.stringify(streamId) }) ?? data)
+
+/** An error as a message of its own. */
+export const errorOnLane = (error: GatewayError, streamId: string | null): Buffer =>
+  onLane(errorMessage(error).bytes, streamId)
+
+const httpOnly = ["type", "stream_id", "generate"] as const
+
+/**
+ * A `response.create` as the body of an HTTP request for the same response.
+ *
+ * @param input what stands in the place of its input and `previous_response_id`; `null` leaves both
+ */
+export const requestOf = (create: Buffer, input: ReadonlyArray<string> | null): Buffer => {
+  let body = create
+  for (const key of httpOnly) body = remove(body, [key]) ?? body
+  body = set(body, ["stream"], "true") ?? body
+  if (input === null) return body
+  body = set(body, ["input"], `[${input.join(",")}]`) ?? body
+  return remove(body, ["previous_response_id"]) ?? body
+}
+
+/** The input of a request as items, each as JSON text: a string is a message of its user's. */
+export const inputItems = (body: Buffer): ReadonlyArray<string> => {
+  const span = locate(body, ["input"])
+  if (span === null) return []
+  if (body[span.start] === 0x22) return [`{"role":"user","content":${body.toString("utf8", span.start, span.end)}}`]
+  return (elements(body, span) ?? []).map(({ end, start }) => body.toString("utf8", start, end))
+}
+
+/** The events of a warm-up that nobody but the gateway carries out: a response without any output. */
+export const warmUp = (id: string, model: string, createdAt: number): ReadonlyArray<Frame> => {
+  const response = {
+    id,
+    object: "response",
+    created_at: createdAt,
+    model,
+    error: null,
+    incomplete_details: null,
+    output: []
+  }
+  const usage = {
+    input_tokens: 0,
+    input_tokens_details: { cached_tokens: 0 },
+    output_tokens: 0,
+    output_tokens_details: { reasoning_tokens: 0 },
+    total_tokens: 0
+  }
+  const event = (type: string, sequence_number: number, rest: object) =>
+    sse(type, JSON.stringify({ type, sequence_number, response: { ...response, ...rest } }))
+  return [
+    event("response.created", 0, { status: "in_progress", usage: null }),
+    event("response.completed", 1, { status: "completed", usage })
+  ]
+}
