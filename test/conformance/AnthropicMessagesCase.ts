@@ -1,6 +1,7 @@
 import { isObject } from "../../src/dialect/Json.ts"
 import { anthropicMessagesAnswers, anthropicMessagesCutStreams } from "./AnthropicMessagesAnswers.ts"
 import type { Counts, DialectCase, Events, ReadError, Reply } from "./DialectCase.ts"
+import { anthropicMessagesToolLoop } from "./toolloop/AnthropicMessagesToolLoop.ts"
 
 /** A value as one event, named by its type. */
 export const event = (value: { readonly type: string; readonly [name: string]: unknown }): string =>
@@ -168,7 +169,8 @@ export const anthropicMessagesCase: DialectCase = {
       sent: '{"model":"test-model","messages":[],"stream":true}',
       received: '{"model":"test-model","messages":[],"stream":true}'
     }
-  ]
+  ],
+  toolLoop: anthropicMessagesToolLoop
 }
 
 function deltaOf(text: string): string {

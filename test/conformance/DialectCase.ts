@@ -1,5 +1,6 @@
 import type { DialectName } from "../../src/dialect/Dialect.ts"
 import type { ErrorCode, TurnStatus } from "../../src/recorder/Records.ts"
+import type { ToolLoopCase } from "./toolloop/ToolLoopCase.ts"
 
 /** What an upstream says in one turn, apart from how its protocol writes it. */
 export interface Reply {
@@ -131,4 +132,6 @@ export interface DialectCase {
   readonly members: ReadonlyArray<readonly [key: string, value: string]>
   /** Requests to `test-model` as they are sent, and as they reach an upstream that is asked for usage. */
   readonly requests: ReadonlyArray<SentRequest>
+  /** How the dialect goes on from injected tools. */
+  readonly toolLoop: ToolLoopCase
 }

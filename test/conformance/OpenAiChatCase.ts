@@ -1,6 +1,7 @@
 import { isObject } from "../../src/dialect/Json.ts"
 import type { Counts, DialectCase, Events, ReadError, Reply, SentRequest } from "./DialectCase.ts"
 import { openAiChatAnswers, openAiChatCutStreams } from "./OpenAiChatAnswers.ts"
+import { openAiChatToolLoop } from "./toolloop/OpenAiChatToolLoop.ts"
 
 /** A value as one event. */
 export const event = (value: unknown): string => `data: ${JSON.stringify(value)}\n\n`
@@ -173,5 +174,6 @@ export const openAiChatCase: DialectCase = {
     ['"x_twice"', "1"],
     ['"x_twice"', "2"]
   ],
-  requests: openAiChatRequests
+  requests: openAiChatRequests,
+  toolLoop: openAiChatToolLoop
 }

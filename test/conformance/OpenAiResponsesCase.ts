@@ -11,6 +11,7 @@ import {
   response,
   textDelta
 } from "./OpenAiResponsesParts.ts"
+import { openAiResponsesToolLoop } from "./toolloop/OpenAiResponsesToolLoop.ts"
 
 const usageOf = (counts: Counts) => ({
   input_tokens: counts.input + counts.cacheRead,
@@ -115,6 +116,7 @@ export const openAiResponsesCase: DialectCase = {
   malformed: [
     { name: "text", event: "data: upstream request timeout\n\n" },
     { name: "a number", event: "data: 17\n\n" },
+    { name: "[DONE] by the name of its end", event: "event: response.completed\ndata: [DONE]\n\n" },
     {
       name: "truncated JSON",
       event: `${event({ type: "response.output_item.done", item: messageItem("Hi") }).slice(0, 90)}\n\n`
@@ -144,5 +146,6 @@ export const openAiResponsesCase: DialectCase = {
       sent: `{${plain},"stream":true,"stream_options":{"include_obfuscation":false}}`,
       received: `{${plain},"stream":true,"stream_options":{"include_obfuscation":false}}`
     }
-  ]
+  ],
+  toolLoop: openAiResponsesToolLoop
 }
