@@ -138,6 +138,29 @@ const endings: ReadonlyArray<Answer> = [
     { ...done, ...known }
   ),
   sse(
+    "an end that is one by its type, and text by its name",
+    stream(created) + event(completed({ usage: counts })).replace(/^event: .*/, "event: response.output_text.delta"),
+    { ...done, ...known }
+  ),
+  sse(
+    "an end whose type is written with an escape",
+    stream(created) + nameless(completed({ usage: counts })).replace("response.completed", "response\\u002ecompleted"),
+    { ...done, ...known }
+  ),
+  sse(
+    "an end that has no type but its name",
+    `${stream(created)}event: response.completed\n${nameless({ response: response({ usage: counts }) })}`,
+    { ...done, ...known }
+  ),
+  sse(
+    "events with a space before their types",
+    stream(created, textDelta("Hi"), completed({ usage: counts })).replaceAll(
+      '{"type":"response.',
+      '{"type": "response.'
+    ),
+    { ...done, ...known }
+  ),
+  sse(
     "events and items nobody has heard of",
     stream(
       created,
@@ -303,6 +326,19 @@ export const openAiResponsesCutStreams: ReadonlyArray<CutStream> = [
     name: "an event without its blank line",
     body: begun + begun.trimEnd(),
     delivered: begun + event(numbered([created])[0]!)
+  },
+  ...[textDelta("Ho"), { delta: "Ho", type: "response.output_text.delta" }].map((delta) => {
+    const body = begun + event(delta).replace(/^event: .*/, "event: response.completed")
+    return {
+      name: `text by its type, first or last, and its end by its name: ${Object.keys(delta)[0]}`,
+      body,
+      delivered: body
+    }
+  }),
+  {
+    name: "the name of its last event and no words",
+    body: `${begun}event: response.completed\ndata:\n\n`,
+    delivered: `${begun}event: response.completed\ndata:\n\n`
   },
   { name: "the name of its last event alone", body: `${begun}event: response.completed\n`, delivered: begun },
   {

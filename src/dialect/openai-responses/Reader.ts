@@ -1,8 +1,9 @@
 import type { Frame } from "../../wire/Frame.ts"
 import type { SeenToolCall, TurnOutcome, TurnReader, TurnSummary } from "../Dialect.ts"
+import { isDone } from "../Done.ts"
 import { isObject, type JsonObject, jsonText } from "../Json.ts"
 import { fromResponses, latest } from "../Usage.ts"
-import { isAboutResponse, isDone, nameOf, terminals } from "./Events.ts"
+import { isAboutResponse, nameOf, terminals } from "./Events.ts"
 import { readItem, type SeenItem } from "./Items.ts"
 import { Withholding } from "./Withholding.ts"
 
@@ -95,7 +96,8 @@ export class ResponsesReader implements TurnReader {
     if (!wanted) return
     const data = frame.json
     if (!isObject(data)) {
-      if (frame.dataStart !== frame.dataEnd && !isDone(frame)) this.malformed = "an event is not a JSON object"
+      const saysNothing = name === "" && (frame.dataStart === frame.dataEnd || isDone(frame))
+      if (!saysNothing) this.malformed = "an event is not a JSON object"
       return
     }
     if (name === "response.output_item.done") {
