@@ -110,6 +110,7 @@ describe("a stored response of several turns", () => {
           ": hello\n\n",
           `event: response.created\ndata: {"type":"response.created","response":{"id":"${id}","output":[]}}\n\n`,
           `event: response.output_text.delta\ndata: {"type":"response.output_text.delta","response_id": "${id}","delta":"r2"}\n\n`,
+          `data: {"type":"response.other","response_id":"r9","of":"r2"}\n\n`,
           `data: {"type":"response.completed","response":\ndata: {"id":"${id}","output":[{"id":"r2"}]}}\n\n`
         ].join("")
       const gateway = yield* start((_, index) => ({
