@@ -84,6 +84,18 @@ const endings: ReadonlyArray<Answer> = [
     { ...done, ...known },
     { background: true, stream: true }
   ),
+  ...[
+    { type: "response.queued", response: response({ status: "queued" }) },
+    { type: "response.in_progress", response: response({ status: "in_progress" }) },
+    textDelta("Hi")
+  ].map((last) =>
+    sse(
+      `made in the background, and followed up to ${last.type}`,
+      stream(created, last),
+      { status: "incomplete", finishReason: null, ...unknown },
+      { background: true, stream: true }
+    )
+  ),
   json("an error with status 200", JSON.stringify({ error: { message: "no", type: "x", code: "y" } }), {
     status: "failed",
     error: "upstream_status",
@@ -342,9 +354,15 @@ export const openAiResponsesCutStreams: ReadonlyArray<CutStream> = [
   },
   { name: "the name of its last event alone", body: `${begun}event: response.completed\n`, delivered: begun },
   {
-    name: "a response that is made in the background going on",
+    name: "nothing of a response that is made in the background",
     request: { background: true },
-    body: begun,
+    body: "",
+    delivered: ""
+  },
+  {
+    name: "the middle of an event of a response that is made in the background",
+    request: { background: true },
+    body: begun + last.slice(0, 60),
     delivered: begun
   },
   { name: "the middle of a comment", body: `${begun}: proces`, delivered: begun },

@@ -1,5 +1,5 @@
 import type { Frame } from "../../wire/Frame.ts"
-import type { SeenToolCall, TurnOutcome, TurnReader, TurnSummary } from "../Dialect.ts"
+import type { RequestView, SeenToolCall, TurnOutcome, TurnReader, TurnSummary } from "../Dialect.ts"
 import { isDone } from "../Done.ts"
 import { isObject, type JsonObject, jsonText } from "../Json.ts"
 import { fromResponses, latest } from "../Usage.ts"
@@ -26,11 +26,18 @@ export class ResponsesReader implements TurnReader {
   /** Finished items by their place in the output. */
   private items = new Map<number, SeenItem>()
 
+  /** Whether the response is made in the background. */
+  private readonly background: boolean
+  /** Whether the upstream ended inside an event. */
+  private broken = false
   private readonly injected: ReadonlySet<string> | undefined
   private readonly withholding: Withholding | null
 
-  constructor(options: { readonly injected?: ReadonlySet<string> } = {}) {
-    const { injected } = options
+  constructor(
+    options: { readonly asked?: Pick<RequestView, "background">; readonly injected?: ReadonlySet<string> } = {}
+  ) {
+    const { asked, injected } = options
+    this.background = asked?.background === true
     this.injected = injected
     this.withholding = injected === undefined || injected.size === 0 ? null : new Withholding(injected)
   }
@@ -51,6 +58,8 @@ export class ResponsesReader implements TurnReader {
   }
 
   end(cut: boolean, out: Array<Frame>): void {
+    // A response that is made in the background goes on without the stream that followed it.
+    if (!cut && !this.broken && this.background && this.responseId !== null) this.outcome ??= "incomplete"
     this.withholding?.end(cut || this.outcome === null, this.outcome === "completed", out)
   }
 
@@ -75,6 +84,7 @@ export class ResponsesReader implements TurnReader {
     const name = nameOf(frame)
     if (frame.kind === "event" && isObject(frame.json)) this.readEvent(frame, name)
     if (this.outcome !== null) this.pass(frame, name, out)
+    else this.broken = true
   }
 
   /** The end of an event that is too large to read; of a body that is, only its end is known. */
