@@ -131,15 +131,16 @@ const keyOf = (dialect: DialectName, ...of: ReadonlyArray<string>): string => ma
  */
 const isRandom = (id: string): boolean => id.split(/[^0-9A-Za-z]+/).some((run) => run.length >= 8 && /\d/.test(run))
 
-/** The keys of an answer: that of its first call or, without one, of its text; `null` where it has neither. */
+/** The key of an answer: that of its first call or, without one, of its text; `null` where it has neither. */
 const answerKey = (dialect: DialectName, { before, call, text }: Answer): string | null => {
-  if (call !== null) return keyOf(dialect, "call", call.id, isRandom(call.id) ? "" : before)
+  if (call !== null) return idKey(dialect, "call", call.id, before)
   return isBlank(text) ? null : keyOf(dialect, "text", withoutSpace(text), before)
 }
 
 const heldKey = (dialect: DialectName, callId: string, holder: string): string => keyOf(dialect, "held", callId, holder)
 
-const referenceKey = (dialect: DialectName, id: string): string => keyOf(dialect, "reference", id)
+const idKey = (dialect: DialectName, kind: "call" | "reference", id: string, before: string): string =>
+  keyOf(dialect, kind, id, isRandom(id) ? "" : before)
 
 /**
  * What is kept of an answer: one entry with all of it, and others that name it.
@@ -172,8 +173,8 @@ export const entriesOf = (
   }
   const entries: Array<MemoryEntry> = [{ key, value: JSON.stringify(kept) }]
   const value = JSON.stringify({ version, at: key })
-  if (call === null) for (const id of references) entries.push({ key: referenceKey(dialect, id), value })
-  else for (const holder of holders) entries.push({ key: heldKey(dialect, call.id, holder), value })
+  for (const id of references) entries.push({ key: idKey(dialect, "reference", id, before), value })
+  if (call !== null) for (const holder of holders) entries.push({ key: heldKey(dialect, call.id, holder), value })
   return entries
 }
 
@@ -196,7 +197,7 @@ export const findAnswer = (dialect: DialectName, answer: Answer, find: Find): Ke
   const kept = key === null ? null : read(key, find)
   if (kept !== null || answer.call !== null) return kept
   for (const id of answer.references) {
-    const named = read(referenceKey(dialect, id), find)
+    const named = read(idKey(dialect, "reference", id, answer.before), find)
     if (named !== null) return named
   }
   return null

@@ -130,8 +130,8 @@ const isMessage = ({ role, type }: JsonObject): boolean =>
 const answeredBy = ({ call_id, type }: JsonObject): string | null =>
   typeof type === "string" && type.endsWith("_output") && typeof call_id === "string" ? call_id : null
 
-const isInstruction = (item: JsonObject): boolean =>
-  isMessage(item) && (item.role === "system" || item.role === "developer")
+const isInstruction = (item: unknown): boolean =>
+  isObject(item) && isMessage(item) && (item.role === "system" || item.role === "developer")
 
 /** Whether an item is part of an answer, and not what a client says. */
 const isAnswered = (item: unknown): item is JsonObject => {
@@ -216,7 +216,7 @@ class Recalling {
     const repeated = new Set<string>()
     for (let at = 0; at < input.length; ) {
       let end = at
-      while (end < input.length && isAnswered(input[end])) end++
+      while (end < input.length && (isAnswered(input[end]) || (end > at && isInstruction(input[end])))) end++
       const kept = end === at ? null : this.findAt(at, end)
       const aligned = kept === null ? null : this.aligned(kept, at)
       if (kept !== null && aligned !== null) {

@@ -182,12 +182,19 @@ describe("memory of Messages", () => {
     ["with more calls", (blocks) => [...blocks, use("toolu_more1234", "Read")]],
     ["with a call before it", (blocks) => [use("toolu_more1234", "Read"), ...blocks]],
     ["with other text", (blocks) => blocks.with(1, text("Second "))],
+    ["with other text of the same length", (blocks) => blocks.with(1, text("Third "))],
     ["without a text", (blocks) => blocks.toSpliced(1, 1)],
     ["with a thought that is another", (blocks) => blocks.with(0, thinking("something else"))],
     ["that has a hidden call", (blocks) => [...blocks, hidden("toolu_m2a2b3c4d5")]],
     ["with something that is no block", (blocks) => [...blocks, null]]
   ])("leaves an answer alone %s", (_, change) => {
     const messages = [prompt, assistant(change(shown(mixed))), user([fileRead])]
+    expect(staysAsItIs(memory, first, turnsOf(mixed), { messages })).toBe(true)
+  })
+
+  it("leaves an answer alone whose hidden calls the client has sent itself", () => {
+    const known = history([], [[hidden("toolu_m2a2b3c4d5")]])
+    const messages = [...known, prompt, assistant(shown(mixed)), user([fileRead])]
     expect(staysAsItIs(memory, first, turnsOf(mixed), { messages })).toBe(true)
   })
 

@@ -208,6 +208,12 @@ describe("memory of Chat Completions", () => {
       }
     ],
     [
+      "with other text of the same length",
+      ([, answer]) => {
+        answer!.content = "Third this."
+      }
+    ],
+    [
       "with more text",
       ([, answer]) => {
         answer!.content = "First this. And that."

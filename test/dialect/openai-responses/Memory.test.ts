@@ -117,16 +117,16 @@ describe("memory of Responses", () => {
     ],
     ["with text that is trimmed", (item) => (item.type === "message" ? trimmed(item) : item)],
     ["with references to thoughts, as the AI SDK", (item) => (item.type === "reasoning" ? referenceTo(item) : item)],
-    ["with references to all but calls", (item) => (item.type === "function_call" ? item : referenceTo(item))]
+    ["with references to all but calls", (item) => (item.type === "function_call" ? item : referenceTo(item))],
+    ["with references to all", referenceTo]
   ])("knows an answer again %s", (_, change) => {
     for (const [turns, next] of [
       [plain, thanks],
       [mixed, fileRead]
     ] as const) {
       const later = { input: [prompt, ...shown(turns).map(change), next] }
-      const expected = history([prompt], turns).map((item, index) =>
-        index === 0 || isHidden(item) || item.type === "function_call_output" ? item : change(item)
-      )
+      const isOwn = (item: Item) => item !== prompt && !isHidden(item) && item.type !== "function_call_output"
+      const expected = [prompt, ...history([], turns).map((item) => (isOwn(item) ? change(item) : item))]
       expect(recalled(memory, first, turnsOf(turns), later)).toEqual({ input: [...expected, next] })
     }
   })
@@ -184,6 +184,20 @@ describe("memory of Responses", () => {
     })
   })
 
+  it("knows an answer again with an instruction in it", () => {
+    const note = { role: "developer", content: "now" }
+    const later = { input: [prompt, ...shown(mixed).toSpliced(2, 0, note), fileRead] }
+    const { input } = recalled(memory, first, turnsOf(mixed), later) as { input: ReadonlyArray<unknown> }
+    expect(input).toContainEqual(note)
+    expect(input.filter((item) => (item as Item).role !== "developer")).toEqual([...history([prompt], mixed), fileRead])
+  })
+
+  it("leaves an answer alone that ends with more text than it had", () => {
+    const turns: ReadonlyArray<Turn> = [[hidden("call_m2a2b3c4d5"), readFile, message("So.")]]
+    const input = [prompt, readFile, message("So. And more."), fileRead]
+    expect(staysAsItIs(memory, first, turnsOf(turns), { input })).toBe(true)
+  })
+
   it("knows calls of custom tools and shells again", () => {
     const patch = { type: "custom_tool_call", call_id: "call_c1a2b3c4d5", name: "apply_patch", input: "*** Begin" }
     const shell = { type: "local_shell_call", call_id: "call_s1a2b3c4d5", id: "lsh_1", action: { command: ["ls"] } }
@@ -230,6 +244,11 @@ describe("memory of Responses", () => {
       input: [resultItem(hidden("call_0")), answerTo("call_1")]
     })
     expect(staysAsItIs(memory, first, turnsOf(turns), { ...later, previous_response_id: "resp_other" })).toBe(true)
+    // Another answer to the same prompt has taken its place.
+    const again = turnsOf(turns).map((turn) => ({ ...turn, responseId: "resp_again" }))
+    const kept = new Kept().keep(memory.remember(json(first), turnsOf(turns)))
+    const body = json(later)
+    expect(memory.recall(body, kept.keep(memory.remember(json(first), again)).find)).toBe(body)
   })
 
   it("adds no result twice to what the upstream holds", () => {
@@ -237,6 +256,22 @@ describe("memory of Responses", () => {
     const known = resultItem(hidden("call_m2a2b3c4d5"))
     expect(staysAsItIs(memory, first, turnsOf(mixed), { ...holder, input: [known, fileRead] })).toBe(true)
     expect(staysAsItIs(memory, first, turnsOf(mixed), { input: [fileRead] })).toBe(true)
+    const twice = { ...holder, input: [fileRead, fileRead] }
+    expect(recalled(memory, first, turnsOf(mixed), twice)).toEqual({
+      ...holder,
+      input: [...mixed[1]!.filter(isHidden).map(resultItem), fileRead, fileRead]
+    })
+    const named = { conversation: "conv_1", input: [prompt, ...shown(mixed).map(referenceTo), fileRead] }
+    expect(recalled(memory, { ...first, conversation: "conv_1" }, turnsOf(mixed), named)).toEqual({
+      conversation: "conv_1",
+      input: [
+        prompt,
+        ...history([], mixed).map((item) =>
+          isHidden(item) || item.type === "function_call_output" ? item : referenceTo(item)
+        ),
+        fileRead
+      ]
+    })
     const whole = { ...holder, input: [prompt, ...shown(mixed), fileRead] }
     expect(recalled(memory, first, turnsOf(mixed), whole)).toEqual({
       ...holder,
@@ -282,6 +317,7 @@ describe("memory of Responses", () => {
     ["with another id", (items) => items.with(-1, { ...readFile, call_id: "call_other123" })],
     ["with a call before it", (items) => [call("call_more12345", "read_file"), ...items]],
     ["with other text", (items) => items.with(1, message("Second "))],
+    ["with other text of the same length", (items) => items.with(1, message("Third "))],
     ["without a text", (items) => items.toSpliced(1, 1)],
     ["with a thought that is another", (items) => items.with(0, reasoning("three"))],
     ["that has a hidden call", (items) => [...items, hidden("call_m2a2b3c4d5")]],
