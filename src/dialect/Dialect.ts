@@ -40,6 +40,8 @@ export interface RequestView {
   readonly choices: number
   /** Whether the answer is made later and fetched by its id, so that this call ends before it does. */
   readonly background: boolean
+  /** The stored answer that the request goes on from, by its id; `null` where it goes on from none. */
+  readonly previous: string | null
   /** The tool call whose result the request ends with; by it the call is found that it goes on from. */
   readonly answered: AnsweredToolCall | null
   /** The tools that the request brings. */
@@ -170,6 +172,8 @@ export interface Dialect {
   /** Span edits of a request: every byte outside the span stays. */
   readonly edit: {
     readonly model: (body: Buffer, model: string) => Buffer
+    /** The request going on from another stored answer than the one it names. */
+    readonly continueFrom: (body: Buffer, id: string) => Buffer
     /** Asks the upstream for usage where the client did not. Answers the same buffer where there is nothing to ask. */
     readonly askForUsage: (view: RequestView, body: Buffer) => Buffer
     /** Adds tools, at least one, where prompt caches are hurt least. */

@@ -26,6 +26,7 @@ const viewOf = (raw: Buffer, body: JsonObject): RequestView | BadRequest => {
     wantsUsage: true,
     choices: 1,
     background: false,
+    previous: null,
     answered: answeredCall(body.messages),
     tools: toolsOf(body),
     session: {

@@ -1,4 +1,5 @@
 import type { Dialect } from "../Dialect.ts"
+import { memory } from "./Memory.ts"
 import { ChatReader } from "./Reader.ts"
 import { askForUsage, editModel, view } from "./Request.ts"
 import { continueWith, forbidTools, injectTools, output } from "./Tools.ts"
@@ -9,8 +10,10 @@ export const openAiChat: Dialect = {
   name: "openai-chat",
   terminalEvents: new Set(),
   view,
-  edit: { model: editModel, askForUsage, injectTools, forbidTools, continueWith },
+  // Nothing is stored that a request could go on from.
+  edit: { model: editModel, continueFrom: (body) => body, askForUsage, injectTools, forbidTools, continueWith },
   output,
+  memory,
   turn: (options) => new ChatReader(options),
   answer: (options) => new ChatWriter(options),
   errorBody,

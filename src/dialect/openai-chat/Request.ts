@@ -24,6 +24,7 @@ const viewOf = (raw: Buffer, body: JsonObject): RequestView | BadRequest => {
     wantsUsage: isObject(options) && options.include_usage === true,
     choices: typeof body.n === "number" && body.n >= 1 ? Math.trunc(body.n) : 1,
     background: false,
+    previous: null,
     answered: answeredCall(body.messages),
     tools: toolsOf(body),
     session: {

@@ -38,6 +38,7 @@ const viewOf = (raw: Buffer, body: JsonObject): RequestView | BadRequest => {
     wantsUsage: true,
     choices: 1,
     background: body.background === true,
+    previous: typeof body.previous_response_id === "string" ? body.previous_response_id : null,
     answered: Array.isArray(input) ? answeredCall(input) : null,
     tools: toolsOf(body),
     session: { userId: null, cacheKey: typeof body.prompt_cache_key === "string" ? body.prompt_cache_key : null }
@@ -96,6 +97,10 @@ const isCallOutput = (item: unknown): item is { readonly call_id: string } =>
 /** The request with another model. */
 export const editModel = (body: Buffer, model: string): Buffer =>
   replace(body, ["model"], JSON.stringify(model)) ?? body
+
+/** The request going on from another response. */
+export const continueFrom = (body: Buffer, id: string): Buffer =>
+  replace(body, ["previous_response_id"], JSON.stringify(id)) ?? body
 
 /** The same request: a response always says what it used. */
 export const askForUsage = (_view: RequestView, body: Buffer): Buffer => body

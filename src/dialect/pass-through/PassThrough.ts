@@ -22,6 +22,7 @@ export const passThrough: Dialect = {
     wantsUsage: true,
     choices: 1,
     background: false,
+    previous: null,
     answered: null,
     tools: noTools,
     session: noSession
@@ -29,6 +30,7 @@ export const passThrough: Dialect = {
   edit: {
     model: (body, model) =>
       locate(body, ["model"]) === null ? body : (replace(body, ["model"], JSON.stringify(model)) ?? body),
+    continueFrom: (body) => body,
     askForUsage: (_view: RequestView, body) => body,
     injectTools: (body) => body,
     forbidTools: (body) => body,

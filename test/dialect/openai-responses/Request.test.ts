@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest"
 import type { RequestView } from "../../../src/dialect/Dialect.ts"
-import { askForUsage, editModel, view } from "../../../src/dialect/openai-responses/Request.ts"
+import { askForUsage, continueFrom, editModel, view } from "../../../src/dialect/openai-responses/Request.ts"
 
 const read = (body: unknown) => view(Buffer.from(typeof body === "string" ? body : JSON.stringify(body)))
 
@@ -64,6 +64,12 @@ describe("what is not judged", () => {
       stream: false,
       background: false
     })
+  })
+
+  it("reads which response it goes on from", () => {
+    expect(read({ model: "m", input: "x", previous_response_id: "r1" })).toMatchObject({ previous: "r1" })
+    for (const previous_response_id of [undefined, null, 7, ["r1"]])
+      expect(read({ model: "m", input: "x", previous_response_id })).toMatchObject({ previous: null })
   })
 
   it("reads the key of the prompt cache, and no user", () => {
@@ -139,5 +145,16 @@ describe("edits of a Responses request", () => {
     const body = Buffer.from('{ "input":"x" ,"model" : "fast", "n":1e2,"tools":[{"model":"fast"}]}')
     expect(editModel(body, "up").toString()).toBe('{ "input":"x" ,"model" : "up", "n":1e2,"tools":[{"model":"fast"}]}')
     expect(askForUsage(readInput("x"), body)).toBe(body)
+  })
+
+  it("goes on from another response, every other byte as it was", () => {
+    const body = Buffer.from(
+      '{ "input":"r1" ,"previous_response_id" : "r1", "n":1e2,"x":{"previous_response_id":"r1"}}'
+    )
+    expect(continueFrom(body, 'r"2').toString()).toBe(
+      '{ "input":"r1" ,"previous_response_id" : "r\\"2", "n":1e2,"x":{"previous_response_id":"r1"}}'
+    )
+    const none = Buffer.from('{"input":"x"}')
+    expect(continueFrom(none, "r2")).toBe(none)
   })
 })
