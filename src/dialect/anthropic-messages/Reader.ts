@@ -180,6 +180,10 @@ export class MessagesReader implements TurnReader {
       this.fail(body.error)
       return
     }
+    if (ofMessages.every((member) => body[member] === undefined || body[member] === null)) {
+      this.malformed = "the body is not a message"
+      return
+    }
     this.readMessage(body)
     if (typeof body.stop_reason === "string") this.stopReason = body.stop_reason
     if (Array.isArray(body.content)) {
@@ -266,6 +270,9 @@ export class MessagesReader implements TurnReader {
     }
   }
 }
+
+/** Members of which a message has at least one, if it is one at all. */
+const ofMessages = ["id", "type", "content"] as const
 
 /** Why a message is not all that the model had to say. */
 const incompletes = new Set(["max_tokens", "model_context_window_exceeded"])

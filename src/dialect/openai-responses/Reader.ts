@@ -129,6 +129,10 @@ export class ResponsesReader implements TurnReader {
       this.malformed = "the body is not a JSON object"
       return
     }
+    if (ofResponses.every((member) => body[member] === undefined || body[member] === null)) {
+      this.malformed = "the body is not a response"
+      return
+    }
     this.readResponse(body)
     this.conclude(outcomeOf(body), body)
   }
@@ -175,6 +179,9 @@ export class ResponsesReader implements TurnReader {
     }
   }
 }
+
+/** Members of which a response has at least one, if it is one at all or an error. */
+const ofResponses = ["id", "status", "output", "content", "error"] as const
 
 const textOr = (value: unknown): string | null => (typeof value === "string" && value !== "" ? value : null)
 

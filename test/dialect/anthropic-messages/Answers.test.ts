@@ -3,7 +3,7 @@ import { anthropicMessages } from "../../../src/dialect/anthropic-messages/Anthr
 import { MessagesReader } from "../../../src/dialect/anthropic-messages/Reader.ts"
 import { MessagesWriter } from "../../../src/dialect/anthropic-messages/Writer.ts"
 import { gatewayError } from "../../../src/dialect/GatewayError.ts"
-import type { Frame } from "../../../src/wire/Frame.ts"
+import { type Frame, whole } from "../../../src/wire/Frame.ts"
 import { SseDecoder } from "../../../src/wire/SseDecoder.ts"
 
 const framesOf = (text: string): Array<Frame> => {
@@ -94,6 +94,27 @@ describe("the end", () => {
     const { reader, written } = through(start + failed)
     expect(written.at(-1)!.terminal).toBe(true)
     expect(reader.summary()).toMatchObject({ outcome: "failed", error: "Overloaded", ended: false })
+  })
+})
+
+describe("a body", () => {
+  const read = (text: string) => {
+    const reader = new MessagesReader()
+    reader.push(whole("body", Buffer.from(text)), [])
+    return reader
+  }
+
+  it.each([
+    ["{}", "the body is not a message"],
+    ['{"role":"assistant","usage":{"input_tokens":1}}', "the body is not a message"],
+    ["[]", "the body is not a JSON object"],
+    ["<html>", "the body is not a JSON object"]
+  ])("that is no message is malformed: %s", (text, malformed) => {
+    expect(read(text)).toMatchObject({ malformed, outcome: null })
+  })
+
+  it.each(['{"id":"msg_1"}', '{"type":"message"}', '{"content":[]}'])("may be no more than %s", (text) => {
+    expect(read(text)).toMatchObject({ malformed: null, outcome: "completed" })
   })
 })
 

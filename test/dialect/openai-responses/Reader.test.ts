@@ -234,4 +234,24 @@ describe("a body of Responses", () => {
     expect(body({ error: { message: "no" } })).toMatchObject({ outcome: "failed", error: "no" })
     expect(body({ id: "resp_1", error: null, output: [] })).toMatchObject({ outcome: "completed" })
   })
+
+  it.each([{}, { object: "response" }, { id: null, usage: { input_tokens: 1 } }])(
+    "that is none is malformed: %j",
+    (value) => {
+      expect(read(whole("body", Buffer.from(JSON.stringify(value))))).toMatchObject({
+        malformed: "the body is not a response",
+        outcome: null
+      })
+    }
+  )
+
+  it.each([{ id: "resp_1" }, { status: "completed" }, { output: [] }, { content: [] }])(
+    "may be no more than %j",
+    (value) => {
+      expect(read(whole("body", Buffer.from(JSON.stringify(value))))).toMatchObject({
+        malformed: null,
+        outcome: "completed"
+      })
+    }
+  )
 })
