@@ -25,6 +25,8 @@ export class ResponsesReader implements TurnReader {
   private error: string | null = null
   /** Finished items by their place in the output. */
   private items = new Map<number, SeenItem>()
+  /** The first place behind them all. */
+  private behind = 0
 
   /** Whether the response is made in the background. */
   private readonly background: boolean
@@ -111,7 +113,8 @@ export class ResponsesReader implements TurnReader {
       return
     }
     if (name === "response.output_item.done") {
-      const at = typeof data.output_index === "number" ? data.output_index : this.items.size
+      const at = typeof data.output_index === "number" ? data.output_index : this.behind
+      this.behind = Math.max(this.behind, at + 1)
       this.items.set(at, readItem(data.item, this.injected))
     } else if (name === "error") {
       this.fail(isObject(data.error) ? data.error : data)

@@ -65,6 +65,13 @@ describe("a stream of Responses", () => {
     expect(summary.outcome).toBeNull()
   })
 
+  it("keeps every item of those that do not say where they stand", () => {
+    const item = (call_id: string) => ({ ...call, call_id })
+    const placeless = (id: string) => frameOf({ type: "response.output_item.done", item: item(id) })
+    const summary = read(created, done(item("a"), 2), placeless("b"), placeless("c"), done(item("d"), 1)).summary()
+    expect(summary.toolCalls.map((seen) => seen.callId)).toEqual(["d", "a", "b", "c"])
+  })
+
   it("takes what the response at its end repeats, and never both", () => {
     const changed = { ...call, arguments: '{"x":1}' }
     expect(read(created, done(call), end({ output: [changed] })).summary().toolCalls).toEqual([
