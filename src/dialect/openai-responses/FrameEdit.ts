@@ -1,5 +1,6 @@
 import type { Frame } from "../../wire/Frame.ts"
 import { type Edit, edit, type JsonPath, locateAll, type Span } from "../../wire/JsonSpan.ts"
+import { replaceValue } from "../../wire/ReplaceValue.ts"
 
 /** A value of a frame's data, by its span in `dataBytes`, and what is to stand there. */
 export interface Replacement {
@@ -22,16 +23,7 @@ export const edited = (frame: Frame, edits: ReadonlyArray<Edit>): Frame => {
   if (edits.length === 0) return frame
   // Other lines of an event in several stay as they are, as long as no line comes or goes.
   if (frame.lines > 1 && edits.every((change) => change.op === "replace")) {
-    const spans = locateAll(
-      frame.dataBytes,
-      edits.map((change) => change.path)
-    )
-    const found: Array<Replacement> = []
-    for (const [i, change] of edits.entries()) {
-      const span = spans[i]
-      if (span && change.op === "replace") found.push({ span, raw: change.raw })
-    }
-    return replaced(frame, found)
+    return edits.reduce((result, { path, raw }) => replaceValue(result, path, String(raw)), frame)
   }
   const changed = edit(frame.dataBytes, edits)
   return changed === null ? frame : frame.withData(changed)

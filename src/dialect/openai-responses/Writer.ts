@@ -1,5 +1,6 @@
 import { comment, type Frame, sse, whole } from "../../wire/Frame.ts"
 import { type Edit, type JsonPath, locate } from "../../wire/JsonSpan.ts"
+import { replaceValue } from "../../wire/ReplaceValue.ts"
 import type { AnswerWriter, Dialect, TransportName } from "../Dialect.ts"
 import { type GatewayError, openAiErrorType } from "../GatewayError.ts"
 import { EarlierTurns } from "./EarlierTurns.ts"
@@ -79,7 +80,9 @@ export class ResponsesWriter implements AnswerWriter {
     const id = this.earlier?.id ?? null
     if (responseId !== null && id !== null) replacements.push({ span: responseId, raw: id })
     const shown = replaced(frame, replacements)
-    out.push(isAboutResponse(name) ? this.renamed(edited(shown, this.idEdits(shown)), eventModel) : shown)
+    if (!isAboutResponse(name)) out.push(shown)
+    // An event in the midst of a later turn that holds its response has the id of the first.
+    else out.push(this.renamed(id === null ? shown : replaceValue(shown, idPath, id), eventModel))
   }
 
   /** The number of an event that goes on now. One that fills silence repeats the last. */
@@ -87,12 +90,6 @@ export class ResponsesWriter implements AnswerWriter {
     if (name === "keepalive") return Math.max(0, this.lastSequence())
     this.sequence = this.lastSequence() + 1
     return this.sequence
-  }
-
-  /** Gives an event in the midst of a later turn that holds its response the id of the first. */
-  private idEdits(frame: Frame): ReadonlyArray<Edit> {
-    const id = this.earlier?.id ?? null
-    return id === null || locate(frame.dataBytes, idPath) === null ? [] : [{ op: "replace", path: idPath, raw: id }]
   }
 
   /** The last frame of a later turn as that of the whole answer. */
@@ -133,7 +130,7 @@ export class ResponsesWriter implements AnswerWriter {
   }
 
   private renamed(frame: Frame, path: JsonPath): Frame {
-    return this.model === null ? frame : edited(frame, [{ op: "replace", path, raw: this.model }])
+    return this.model === null ? frame : replaceValue(frame, path, this.model)
   }
 }
 

@@ -54,6 +54,18 @@ describe("the model a client asked for", () => {
     expect(texts(push(new ResponsesWriter({ model: "fast" }), frame))).toEqual([text.replace("real", "fast")])
   })
 
+  it("stands at both places of a key that is there twice, in one line and in several", () => {
+    const text = 'event: response.created\ndata: {"response":{"model":"real",\ndata: "model":"other"}}\n\n'
+    const oneLine = text.replace('\ndata: "model', '"model')
+    for (const sent of [oneLine, text]) {
+      const [start, end] = [sent.indexOf("{"), sent.lastIndexOf("}") + 1]
+      const lines = sent === text ? 2 : 1
+      const frame = new Frame(Buffer.from(sent), 0, sent.length, "event", "response.created", start, end, lines)
+      const [shown] = push(new ResponsesWriter({ model: "fast" }), frame)
+      expect(shown!.bytes.toString("utf8")).toBe(sent.replace("real", "fast").replace("other", "fast"))
+    }
+  })
+
   it("leaves alone what holds no response", () => {
     const writer = new ResponsesWriter({ model: "fast" })
     const frames = [
