@@ -38,14 +38,3 @@ export const staysAsItIs = (
   const body = json(later)
   return memory.recall(body, new Kept().keep(memory.remember(json(first), turns)).find) === body
 }
-
-/** Numbers that look random and are the same in every run. */
-export const randomNumbers = (seed: number): (() => number) => {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296
-  }
-}

@@ -1,4 +1,4 @@
-import { type Edit, edit, elements, locate, locateAll, type Span, set } from "../../wire/JsonSpan.ts"
+import { type Edit, edit, locateAll, type Span, set } from "../../wire/JsonSpan.ts"
 import { digestOf } from "../Arguments.ts"
 import { isObject, type JsonObject } from "../Json.ts"
 import {
@@ -25,7 +25,7 @@ import {
 } from "../Recall.ts"
 import type { HiddenTurn, ToolMemory } from "../ToolMemory.ts"
 import { blocksOf } from "./Blocks.ts"
-import { continueWith } from "./Tools.ts"
+import { resultTexts } from "./Tools.ts"
 
 /**
  * Remembers the hidden calls of Messages. An answer is one message of the assistant for its client, with the blocks of all
@@ -95,18 +95,8 @@ const readTurn = ({ injected, output, results }: HiddenTurn): ReadTurn | null =>
       parts.push({ kind: "item", marks: marksOf(block), optional: call === null, raw: thought ? raw : null })
     }
   }
-  const written = resultsText(results)
-  return written === null ? null : { parts, calls, hidden, results: written }
+  return { parts, calls, hidden, results: resultTexts(results) }
 }
-
-const resultsText = (results: HiddenTurn["results"]): ReadonlyArray<string> | null => {
-  if (results.length === 0) return []
-  const body = continueWith(Buffer.from('{"messages":[]}'), [], results)
-  const list = body === null ? null : locate(body, ["messages", 0, "content"])
-  return (list === null ? null : elements(body!, list))?.map((span) => textAt(body!, span)) ?? null
-}
-
-const textAt = (json: Buffer, { end, start }: Span): string => json.toString("utf8", start, end)
 
 /** What stands before the message at a place, as far as it can be known again. */
 const standBefore = (messages: ReadonlyArray<unknown>, at: number): string => {

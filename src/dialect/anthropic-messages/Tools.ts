@@ -40,7 +40,7 @@ export const continueWith = (
   const messages = locate(body, ["messages"])
   const known = messages === null ? null : elements(body, messages)
   if (known === null) return null
-  const answers = results.length === 0 ? [] : [`{"role":"user","content":[${results.map(resultText).join(",")}]}`]
+  const answers = results.length === 0 ? [] : [`{"role":"user","content":[${resultTexts(results).join(",")}]}`]
   const last = known.at(-1)
   const begun = last === undefined ? null : body.subarray(last.start, last.end)
   const whole = begun === null || output.length === 0 ? null : completed(begun, Buffer.from(output[0]!))
@@ -87,6 +87,9 @@ const stringAt = (json: Buffer, span: Span): string | null => {
   const value: unknown = JSON.parse(json.toString("utf8", span.start, span.end))
   return typeof value === "string" ? value : null
 }
+
+/** Results as the request has them: one block each. */
+export const resultTexts = (results: ReadonlyArray<ToolResult>): ReadonlyArray<string> => results.map(resultText)
 
 /** Anthropic refuses errors whose content is empty, or anything but text. */
 const resultText = ({ callId, content, isError }: ToolResult): string => {

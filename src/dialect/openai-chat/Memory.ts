@@ -24,7 +24,7 @@ import {
   type Unit
 } from "../Recall.ts"
 import type { HiddenTurn, ToolMemory } from "../ToolMemory.ts"
-import { continueWith } from "./Tools.ts"
+import { resultTexts } from "./Tools.ts"
 
 /**
  * Remembers the hidden calls of Chat Completions. An answer is one assistant message for its client, with the text of all
@@ -86,11 +86,7 @@ const readTurn = ({ injected, output, results }: HiddenTurn): ReadTurn | null =>
       parts.push({ kind: "item", marks: [callMark(call)], optional: false, raw: null })
     }
   }
-  const body = continueWith(Buffer.from('{"messages":[]}'), [], results)
-  const list = body === null ? null : locate(body, ["messages"])
-  const written = list === null ? null : elements(body!, list)
-  if (written === null) return null
-  return { parts, calls, hidden, results: written.map(({ end, start }) => body!.toString("utf8", start, end)), output }
+  return { parts, calls, hidden, results: resultTexts(results), output }
 }
 
 /** What stands before the message at a place, as far as it can be known again. */

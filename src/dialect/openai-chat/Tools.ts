@@ -30,9 +30,12 @@ export const continueWith = (
   output: ReadonlyArray<string>,
   results: ReadonlyArray<ToolResult>
 ): Buffer | null => {
-  const added = [...output, ...results.map(resultText)]
+  const added = [...output, ...resultTexts(results)]
   return edit(body, added.length === 0 ? [] : [{ op: "insert", path: ["messages"], raw: added.join(",") }])
 }
+
+/** Results as the request has them: one message each. */
+export const resultTexts = (results: ReadonlyArray<ToolResult>): ReadonlyArray<string> => results.map(resultText)
 
 const resultText = ({ callId, content, isError }: ToolResult): string => {
   const texts = content.map(textOf)

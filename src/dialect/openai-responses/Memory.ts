@@ -1,4 +1,4 @@
-import { type Edit, edit, elements, locate } from "../../wire/JsonSpan.ts"
+import { type Edit, edit } from "../../wire/JsonSpan.ts"
 import { digestOf } from "../Arguments.ts"
 import { isObject, type JsonObject } from "../Json.ts"
 import {
@@ -27,7 +27,7 @@ import {
 } from "../Recall.ts"
 import type { HiddenTurn, ToolMemory } from "../ToolMemory.ts"
 import { toolCallOf } from "./Items.ts"
-import { continueWith } from "./Tools.ts"
+import { resultTexts } from "./Tools.ts"
 
 const dialect = "openai-responses"
 
@@ -80,15 +80,7 @@ const readTurn = ({ injected, output, results }: HiddenTurn): ReadTurn | null =>
       parts.push({ kind: "item", marks, optional, raw: item.type === "reasoning" ? raw : null })
     }
   }
-  const written = resultsText(results)
-  return written === null ? null : { parts, calls, hidden, results: written }
-}
-
-const resultsText = (results: HiddenTurn["results"]): ReadonlyArray<string> | null => {
-  const body = continueWith(Buffer.from('{"input":[]}'), [], results)
-  const list = body === null ? null : locate(body, ["input"])
-  const spans = list === null ? null : elements(body!, list)
-  return spans?.map(({ end, start }) => body!.toString("utf8", start, end)) ?? null
+  return { parts, calls, hidden, results: resultTexts(results) }
 }
 
 /** The ids of items that a client sees. */

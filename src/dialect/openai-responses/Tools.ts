@@ -26,7 +26,7 @@ export const continueWith = (
   output: ReadonlyArray<string>,
   results: ReadonlyArray<ToolResult>
 ): Buffer | null => {
-  const answers = results.map(resultText)
+  const answers = resultTexts(results)
   if (!isNullish(body, "conversation")) return set(body, ["input"], `[${answers.join(",")}]`)
   const more = [...(isStored(body) ? output : output.filter(isSelfContained)), ...answers]
   const input = locate(body, ["input"])
@@ -63,6 +63,9 @@ const isSelfContained = (text: string): boolean => {
   const item = Buffer.from(text)
   return textAt(item, "type") !== '"reasoning"' || !isNullish(item, "encrypted_content")
 }
+
+/** Results as the request has them: one item each. */
+export const resultTexts = (results: ReadonlyArray<ToolResult>): ReadonlyArray<string> => results.map(resultText)
 
 /** https://platform.openai.com/docs/api-reference/responses/create#responses-create-input-input-item-list */
 const resultText = (result: ToolResult): string => {

@@ -3,7 +3,8 @@ import { memory } from "../../../src/dialect/anthropic-messages/Memory.ts"
 import { continueWith } from "../../../src/dialect/anthropic-messages/Tools.ts"
 import type { ToolResult } from "../../../src/dialect/InjectedTools.ts"
 import type { HiddenTurn } from "../../../src/dialect/ToolMemory.ts"
-import { json, Kept, randomNumbers, recalled, staysAsItIs } from "../Kept.ts"
+import { Random } from "../../wire/Random.ts"
+import { json, Kept, recalled, staysAsItIs } from "../Kept.ts"
 
 type Block = Readonly<Record<string, unknown>>
 type Turn = ReadonlyArray<Block>
@@ -228,8 +229,8 @@ describe("memory of Messages", () => {
 
   it("puts back what any conversation had hidden", () => {
     for (let seed = 0; seed < 150; seed++) {
-      const random = randomNumbers(seed)
-      const some = (most: number) => Math.floor(random() * (most + 1))
+      const random = new Random(seed)
+      const some = (most: number) => random.below(most + 1)
       let count = 0
       const id = () => `toolu_${seed}x${count++}9z8y7x6w`
       const said = (): ReadonlyArray<Block> =>
@@ -251,7 +252,7 @@ describe("memory of Messages", () => {
         ])
         const own = Array.from({ length: some(2) }, () => use(id(), "Read", { n: some(9) }))
         const beside = own.length === 0 ? [] : Array.from({ length: some(2) }, () => hidden(id()))
-        const end = own.length === 0 ? [text(`done ${count++}`)] : [...own, ...beside].sort(() => random() - 0.5)
+        const end = own.length === 0 ? [text(`done ${count++}`)] : [...own, ...beside].sort(() => some(1) - 0.5)
         turns.push([...said(), ...end])
         kept.keep(memory.remember(json({ messages: client }), turnsOf(turns)))
         client.push(assistant(shown(turns)))

@@ -3,7 +3,8 @@ import type { ToolResult } from "../../../src/dialect/InjectedTools.ts"
 import { memory } from "../../../src/dialect/openai-chat/Memory.ts"
 import { continueWith } from "../../../src/dialect/openai-chat/Tools.ts"
 import type { HiddenTurn } from "../../../src/dialect/ToolMemory.ts"
-import { json, Kept, randomNumbers, recalled, staysAsItIs } from "../Kept.ts"
+import { Random } from "../../wire/Random.ts"
+import { json, Kept, recalled, staysAsItIs } from "../Kept.ts"
 
 interface Call {
   readonly id: string
@@ -273,8 +274,8 @@ describe("memory of Chat Completions", () => {
 
   it("puts back what any conversation had hidden", () => {
     for (let seed = 0; seed < 150; seed++) {
-      const random = randomNumbers(seed)
-      const some = (most: number) => Math.floor(random() * (most + 1))
+      const random = new Random(seed)
+      const some = (most: number) => random.below(most + 1)
       let count = 0
       const id = () => `call_${seed}x${count++}9z8y7x6w`
       const text = () => ["", "Hm. ", "So:\n\n", "word ", "Hm. "][some(4)]!
@@ -291,7 +292,7 @@ describe("memory of Chat Completions", () => {
         }))
         const own = Array.from({ length: some(2) }, () => call(id(), "read_file", { n: some(9) }))
         const beside = own.length === 0 ? [] : Array.from({ length: some(2) }, () => hiddenCall(id()))
-        const calls = [...own, ...beside].sort(() => random() - 0.5)
+        const calls = [...own, ...beside].sort(() => some(1) - 0.5)
         turns.push({ text: own.length > 0 ? text() : `${text()}done ${count++}`, calls })
         kept.keep(memory.remember(json({ messages: client }), turnsOf(turns)))
         upstream.splice(0, upstream.length, ...history(upstream, turns))

@@ -3,7 +3,8 @@ import type { ToolResult } from "../../../src/dialect/InjectedTools.ts"
 import { memory } from "../../../src/dialect/openai-responses/Memory.ts"
 import { continueWith } from "../../../src/dialect/openai-responses/Tools.ts"
 import type { HiddenTurn } from "../../../src/dialect/ToolMemory.ts"
-import { json, Kept, randomNumbers, recalled, staysAsItIs } from "../Kept.ts"
+import { Random } from "../../wire/Random.ts"
+import { json, Kept, recalled, staysAsItIs } from "../Kept.ts"
 
 type Item = Readonly<Record<string, unknown>>
 type Turn = ReadonlyArray<Item>
@@ -351,8 +352,8 @@ describe("memory of Responses", () => {
 
   it("puts back what any conversation had hidden", () => {
     for (let seed = 0; seed < 150; seed++) {
-      const random = randomNumbers(seed)
-      const some = (most: number) => Math.floor(random() * (most + 1))
+      const random = new Random(seed)
+      const some = (most: number) => random.below(most + 1)
       let count = 0
       const id = () => `call_${seed}x${count++}9z8y7x6w`
       const said = (): ReadonlyArray<Item> =>
@@ -375,7 +376,7 @@ describe("memory of Responses", () => {
         ])
         const own = Array.from({ length: some(2) }, () => call(id(), "read_file", { n: some(9) }))
         const beside = own.length === 0 ? [] : Array.from({ length: some(2) }, () => hidden(id()))
-        const end = own.length === 0 ? [message(`done ${count++}`)] : [...own, ...beside].sort(() => random() - 0.5)
+        const end = own.length === 0 ? [message(`done ${count++}`)] : [...own, ...beside].sort(() => some(1) - 0.5)
         turns.push([...said(), ...end])
         kept.keep(memory.remember(json({ input: client }), turnsOf(turns)))
         const results = own.map(({ call_id }) => answerTo(String(call_id)))
