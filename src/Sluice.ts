@@ -19,6 +19,7 @@ import * as SessionsLayer from "./sessions/Layer.ts"
 import type { Metrics } from "./telemetry/Metrics.ts"
 import * as Telemetry from "./telemetry/Telemetry.ts"
 import { IdleTimers } from "./upstream/IdleTimers.ts"
+import * as McpServers from "./tools/McpServers.ts"
 import { ToolCatalog } from "./tools/ToolCatalog.ts"
 import * as Providers from "./upstream/Providers.ts"
 import type { Upstream } from "./upstream/Upstream.ts"
@@ -53,11 +54,12 @@ export const layer = (input: SluiceConfigInput = {}): Layer.Layer<Services, Conf
   Layer.unwrap(Effect.map(makeConfig(input), layerOf))
 
 /** The tools of the config's MCP servers, or a catalogue of the host's own. */
-const tools: Layer.Layer<ToolCatalog> = Layer.unwrap(
-  Effect.map(Effect.serviceOption(ToolCatalog), (own) =>
-    own._tag === "Some" ? Layer.succeed(ToolCatalog, own.value) : ToolCatalog.layerNone
+const toolsOf = (config: SluiceConfig): Layer.Layer<ToolCatalog> =>
+  Layer.unwrap(
+    Effect.map(Effect.serviceOption(ToolCatalog), (own) =>
+      own._tag === "Some" ? Layer.succeed(ToolCatalog, own.value) : McpServers.layer(config)
+    )
   )
-)
 
 /** A config from code, with what is left out filled in. */
 export const config = makeConfig
@@ -65,7 +67,7 @@ export const config = makeConfig
 /** The same for a config that was read already. */
 export const layerOf = (config: SluiceConfig): Layer.Layer<Services, never, Recorder> =>
   Interception.layer(config).pipe(
-    Layer.provideMerge(tools),
+    Layer.provideMerge(toolsOf(config)),
     Layer.provideMerge(Providers.layer(config)),
     Layer.provideMerge(Layer.unwrap(Effect.map(Recorder, (recorder) => SessionsLayer.layer(recorder, config.tools)))),
     Layer.provideMerge(

@@ -1,0 +1,79 @@
+import type { GatewayError } from "../dialect/GatewayError.ts"
+import { gatewayError } from "../dialect/GatewayError.ts"
+import { isObject } from "../dialect/Json.ts"
+import { errorOnLane, onLane } from "../dialect/openai-responses/ClientEvents.ts"
+import { whole } from "../wire/Frame.ts"
+import type { Frame } from "../wire/Frame.ts"
+import type { Head, Refused } from "./InboundRequest.ts"
+
+/** The frames of an answer as messages of a WebSocket. */
+
+/** What fills a connection's silence: one form for all its lanes. */
+export const keepAliveMessage = Buffer.from('{"type":"keepalive"}')
+
+/**
+ * A frame as a message; `null` for what means nothing there: comments, and the `[DONE]` of some servers. Frames that came
+ * over a WebSocket name their lane already, but for those that Sluice has made.
+ */
+export const messageOf = (frame: Frame, lane: string | null): Buffer | null => {
+  if (frame.kind === "message") return frame.terminal ? onLane(frame.bytes, lane) : frame.bytes
+  if (frame.kind === "body") return onLane(bodyMessage(frame), lane)
+  const data = frame.dataBytes
+  return data[0] === brace ? onLane(data, lane) : null
+}
+
+const brace = 0x7b
+
+/** A response that came as one body, as the last event of a stream. */
+const bodyMessage = (frame: Frame): Buffer => {
+  const response = frame.json
+  const status = isObject(response) ? response.status : undefined
+  const type = status === "failed" || status === "incomplete" ? `response.${status}` : "response.completed"
+  return Buffer.concat([
+    Buffer.from(`{"type":"${type}","sequence_number":0,"response":`),
+    frame.dataBytes,
+    Buffer.from("}")
+  ])
+}
+
+/** A refusal as a message. */
+export const refusedMessage = ({ body, code, detail, headers, status }: Refused, lane: string | null): Buffer =>
+  errorOnLane(errorOf(body, { status, code, message: detail, retryAfter: headers["retry-after"] }), lane)
+
+/** An answer of an upstream that is an error, as a message. */
+export const errorAnswerMessage = (head: Head, body: Frame, lane: string | null): Buffer => {
+  const { headers, status } = head
+  const retryAfter = headers["retry-after"]
+  const said = {
+    status,
+    code: "upstream_error",
+    message: body.data.slice(0, 1000),
+    retryAfter: String(retryAfter ?? "")
+  }
+  return errorOnLane(errorOf(body.data, said), lane)
+}
+
+/** What an error body says, where it says it in the form of its protocol. */
+const errorOf = (
+  body: string,
+  known: {
+    readonly status: number
+    readonly code: string
+    readonly message: string
+    readonly retryAfter: string | undefined
+  }
+): GatewayError => {
+  const json = whole("body", Buffer.from(body)).json
+  const error = isObject(json) && isObject(json.error) ? json.error : {}
+  const text = (value: unknown, other: string) => (typeof value === "string" && value !== "" ? value : other)
+  const seconds = Number(known.retryAfter === undefined || known.retryAfter === "" ? Number.NaN : known.retryAfter)
+  return gatewayError(
+    known.status,
+    text(error.code, text(error.type, known.code)),
+    text(error.message, known.message),
+    {
+      param: typeof error.param === "string" ? error.param : null,
+      ...(Number.isFinite(seconds) ? { retryAfter: seconds } : {})
+    }
+  )
+}
