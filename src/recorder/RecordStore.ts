@@ -83,7 +83,7 @@ export interface RecordStore {
 }
 
 /** How many memories a page has at most, and how many characters of them, but for one that is larger by itself. */
-export const memoryPage = { count: 5_000, characters: 2 * 1024 * 1024 }
+export const memoryPage = { count: 1_000, characters: 512 * 1024 }
 
 /** How many rows a batch has. */
 export const rowsOf = (batch: RecordBatch): number =>

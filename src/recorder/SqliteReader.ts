@@ -2,8 +2,6 @@ import type { DatabaseSync, SQLInputValue } from "node:sqlite"
 import { CostSums } from "./Decimal.ts"
 import type {
   InterceptionQuery,
-  MemoryPage,
-  MemoryQuery,
   RecordedToolCall,
   ResponseTurnsQuery,
   SessionQuery,
@@ -12,7 +10,7 @@ import type {
 } from "./Recorder.ts"
 import type { InterceptionDetail, InterceptionPage, ResponseTurns, SessionPage, UsageKey, UsageSum } from "./Records.ts"
 import type { SessionSlice } from "./RecordStore.ts"
-import * as SqliteMemories from "./SqliteMemories.ts"
+import { responseTurns } from "./SqliteMemories.ts"
 import { recordOf, sumOf } from "./SqliteRows.ts"
 import * as SqliteSessions from "./SqliteSessions.ts"
 
@@ -109,14 +107,9 @@ export class SqliteReader {
     return SqliteSessions.toolCalls(this.database, query)
   }
 
-  /** One page of memories, the newest first. */
-  memories(query: MemoryQuery): MemoryPage {
-    return SqliteMemories.memories(this.database, query)
-  }
-
   /** The turns of the interception whose first turn has a response id; `null` where they are not several. */
   responseTurns(query: ResponseTurnsQuery): ResponseTurns | null {
-    return this.atOnce(() => SqliteMemories.responseTurns(this.database, query))
+    return this.atOnce(() => responseTurns(this.database, query))
   }
 
   /** Sums of the known usage. */

@@ -2,8 +2,6 @@ import { Worker } from "node:worker_threads"
 import { Effect, Option } from "effect"
 import type {
   InterceptionQuery,
-  MemoryPage,
-  MemoryQuery,
   RecordedToolCall,
   ResponseTurnsQuery,
   SessionQuery,
@@ -20,7 +18,6 @@ interface Calls {
   readonly sessions: readonly [SessionsQuery, SessionPage]
   readonly session: readonly [SessionQuery, SessionSlice]
   readonly toolCalls: readonly [ToolCallQuery, ReadonlyArray<RecordedToolCall>]
-  readonly memories: readonly [MemoryQuery, MemoryPage]
   readonly responseTurns: readonly [ResponseTurnsQuery, ResponseTurns | null]
   readonly usage: readonly [UsageKey, Array<UsageSum>]
   readonly checkpoint: readonly [null, boolean]
@@ -147,14 +144,13 @@ export const queriesOf = (
   client: SqliteReaderClient
 ): Pick<
   RecordStore,
-  "interceptions" | "interception" | "sessions" | "session" | "toolCalls" | "memories" | "responseTurns" | "usage"
+  "interceptions" | "interception" | "sessions" | "session" | "toolCalls" | "responseTurns" | "usage"
 > => ({
   interceptions: (query) => client.ask("interceptions", query),
   interception: (id) => Effect.map(client.ask("interception", id), Option.fromNullOr),
   sessions: (query) => client.ask("sessions", query),
   session: (query) => client.ask("session", query),
   toolCalls: (query) => client.ask("toolCalls", query),
-  memories: (query) => client.ask("memories", query),
   responseTurns: (query) => client.ask("responseTurns", query),
   usage: (by) => client.ask("usage", by)
 })

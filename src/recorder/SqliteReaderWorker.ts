@@ -16,7 +16,6 @@ const answer = ({ call, argument }: ReaderRequest): unknown => {
   if (call === "sessions") return reader.sessions(argument)
   if (call === "session") return reader.session(argument)
   if (call === "toolCalls") return reader.toolCalls(argument)
-  if (call === "memories") return reader.memories(argument)
   if (call === "responseTurns") return reader.responseTurns(argument)
   if (call === "usage") return reader.usage(argument)
   return reader.checkpoint()

@@ -10,6 +10,7 @@ import type { EndedInstance, NumberedBatch, RecordStore, WriteBatches } from "./
 import { lineOf, putAside } from "./Spool.ts"
 import { Checkpoints } from "./SqliteCheckpoints.ts"
 import { openError } from "./SqliteFile.ts"
+import { memories } from "./SqliteMemories.ts"
 import { migrate } from "./SqliteMigrations.ts"
 import { queriesOf, SqliteReaderClient } from "./SqliteReaderClient.ts"
 import { type LeftOut, SqliteWriter } from "./SqliteWriter.ts"
@@ -116,7 +117,6 @@ export const openSqliteStore = Effect.fnUntraced(function* (options: SqliteStore
   )
 
   const queries = queriesOf(client)
-  const someMemory = database.prepare("SELECT 1 FROM memories LIMIT 1")
   const someLaterTurn = database.prepare('SELECT 1 FROM turns WHERE "index" > 0 LIMIT 1')
 
   const store: RecordStore = {
@@ -125,12 +125,8 @@ export const openSqliteStore = Effect.fnUntraced(function* (options: SqliteStore
     writeLate: write(instance.number, instance.spool, true),
     endedInstances,
     ...queries,
-    // The worker is not started to say that there is nothing.
-    memories: (query) =>
-      Effect.flatMap(
-        attempt("read", () => someMemory.get() === undefined),
-        (none) => (none ? Effect.succeed({ memories: [], next: null }) : queries.memories(query))
-      ),
+    // Asked for at the start only, by small pages: they are read here before the worker would be running.
+    memories: (query) => attempt("read", () => memories(database, query)),
     // Instances that share the database may add the first one at any time; this takes microseconds.
     responseTurns: (query) =>
       Effect.flatMap(

@@ -94,6 +94,8 @@ const load = (store: SessionStore, memories: Memories, now: () => number): Effec
       const page: Effect.Success<ReturnType<SessionStore["memories"]>> = yield* store.memories({ now: now(), before })
       if (!memories.addOlder(page.memories, now()) || page.next === null) return
       before = page.next
+      // What is under way in the process goes on between two pages.
+      yield* Effect.yieldNow
     }
   }).pipe(
     Effect.catchCause((cause) =>

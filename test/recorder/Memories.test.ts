@@ -233,8 +233,6 @@ describe("memories in a database", () => {
         memory(`k${n}`, { value: `"${"x".repeat(1_000)}"`, expiresAt: 1e15 + (n >> 1) })
       )
       for (let n = 0; n < many.length; n += 100) yield* recorder.commit({ memories: many.slice(n, n + 100) })
-      // The worker that reads has started: how long that takes is the machine's affair.
-      yield* recorder.memories({ now: 0, before: null })
       const started = performance.now()
       const { found, pages } = yield* all(recorder)
       assert.isBelow(performance.now() - started, 1_000)
@@ -242,8 +240,8 @@ describe("memories in a database", () => {
         found.map(({ key }) => key),
         many.map(({ key }) => key).reverse()
       )
-      assert.isAbove(pages, 3)
-      assert.isBelow(pages, 10)
+      assert.isAbove(pages, 10)
+      assert.isBelow(pages, 30)
     })
   )
 })
