@@ -57,8 +57,8 @@ export interface Answer {
   readonly text: string
   /** The first of the client's calls in it. */
   readonly call: Pick<KnownCall, "id"> | null
-  /** What stands before it in the request; see `saidBefore` and `answeredBefore`. */
-  readonly before: string
+  /** What stands before it in the request; see `saidBefore` and `answeredBefore`. It is not always asked for. */
+  readonly before: () => string
   /** Ids by which a client may refer to it, or to what is in it, instead of repeating it. */
   readonly references: ReadonlyArray<string>
 }
@@ -120,6 +120,12 @@ export const nothingBefore = ""
 
 const withoutSpace = (text: string): string => text.replace(/\s+/g, "")
 
+/** How much of a text is in its key, from the end: `align` compares all of it. */
+const keyLength = 256
+
+/** The end of a text, by which it is looked for. It is taken without white space, as clients trim and join texts. */
+const endOf = (text: string): string => withoutSpace(text.trimEnd().slice(-4 * keyLength)).slice(-keyLength)
+
 /** Whether a text says nothing. */
 export const isBlank = (text: string): boolean => text.trim() === ""
 
@@ -134,13 +140,14 @@ const isRandom = (id: string): boolean => id.split(/[^0-9A-Za-z]+/).some((run) =
 /** The key of an answer: that of its first call or, without one, of its text; `null` where it has neither. */
 const answerKey = (dialect: DialectName, { before, call, text }: Answer): string | null => {
   if (call !== null) return idKey(dialect, "call", call.id, before)
-  return isBlank(text) ? null : keyOf(dialect, "text", withoutSpace(text), before)
+  const end = endOf(text)
+  return end === "" ? null : keyOf(dialect, "text", end, before())
 }
 
 const heldKey = (dialect: DialectName, callId: string, holder: string): string => keyOf(dialect, "held", callId, holder)
 
-const idKey = (dialect: DialectName, kind: "call" | "reference", id: string, before: string): string =>
-  keyOf(dialect, kind, id, isRandom(id) ? "" : before)
+const idKey = (dialect: DialectName, kind: "call" | "reference", id: string, before: Answer["before"]): string =>
+  keyOf(dialect, kind, id, isRandom(id) ? "" : before())
 
 /**
  * What is kept of an answer: one entry with all of it, and others that name it.

@@ -35,7 +35,8 @@ export const memory: ToolMemory = {
     const request = parsed(body.toString())
     const read = readTurns(turns, readTurn)
     if (read === null || !isObject(request) || !Array.isArray(request.messages)) return []
-    const before = standBefore(request.messages, request.messages.length)
+    const messages: ReadonlyArray<unknown> = request.messages
+    const before = () => standBefore(messages, messages.length)
     return entriesOf("openai-chat", read, { before, references: [], holders: [] })
   },
   recall: (body, find) => {
@@ -47,7 +48,7 @@ export const memory: ToolMemory = {
     for (const [at, message] of messages.entries()) {
       if (!isObject(message) || message.role !== "assistant") continue
       const [call = null] = callsOf(message)
-      const before = standBefore(messages, at)
+      const before = () => standBefore(messages, at)
       const kept = findAnswer("openai-chat", { text: textOf(message.content), call, before, references: [] }, find)
       if (kept === null) continue
       calls ??= callsIn(messages)

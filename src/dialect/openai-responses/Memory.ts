@@ -42,7 +42,7 @@ export const memory: ToolMemory = {
     const read = readTurns(turns, readTurn)
     if (read === null || !isObject(request)) return []
     const { input } = request
-    const before =
+    const before = () =>
       typeof input === "string" ? saidBefore(input) : Array.isArray(input) ? standBefore(input, input.length) : ""
     const holders = turns.flatMap(({ responseId }) => (responseId ? [responseId] : []))
     const conversation = conversationOf(request)
@@ -232,7 +232,7 @@ class Recalling {
       if (item.type === "item_reference" && typeof item.id === "string") references.push(item.id)
       else text += messageText(item) ?? ""
     }
-    const answer: Answer = { text, call, references, before: standBefore(this.input, at) }
+    const answer: Answer = { text, call, references, before: () => standBefore(this.input, at) }
     const kept = findAnswer(dialect, answer, this.find)
     return kept === null || this.knows(kept) ? null : kept
   }
