@@ -41,6 +41,7 @@ export class Answering {
   private readonly namedEnd: boolean
   private readonly stages: Stage<Buffer, Frame>
   private readonly shownAs: TransportName
+  private readonly beforeEnd: ((answering: Answering) => void) | null
   /** What follows where the turn ends on injected calls. */
   private readonly goOn: (answering: Answering) => FramePull
   /** What the client sees: the upstream's bytes through the stages, its end behind the records. */
@@ -75,6 +76,8 @@ export class Answering {
     readonly shown: TransportName
     /** How many bytes of the turn's frames are kept for a turn that goes on from it; 0 where none can. */
     readonly keep: number
+    /** Told of a turn that ends the answer well, before that is recorded. */
+    readonly beforeEnd: ((answering: Answering) => void) | null
     readonly goOn: (answering: Answering) => FramePull
   }) {
     this.progress = options.progress
@@ -89,6 +92,7 @@ export class Answering {
     this.now = options.now
     this.namedEnd = options.namedEnd && options.opened.transport === "sse"
     this.goOn = options.goOn
+    this.beforeEnd = options.beforeEnd
     this.shownAs = options.shown
     this.read = new Read(options.reader, options.keep)
     this.stages = compose(compose(this.decode, this.read), write(this.writer, options.progress.index))
@@ -285,13 +289,22 @@ export class Answering {
   private settle(ending: Ending): Effect.Effect<void> {
     if (this.settlement.settled) return Effect.void
     // What an upstream sent must not keep its turn from being settled, whatever it was.
-    return Effect.catchDefect(
+    const settled = Effect.catchDefect(
       Effect.suspend(() => this.settlement.settle(this.progress, this.sight, ending)),
       (defect) =>
         Effect.andThen(
           Effect.logError("what a turn came to could not be read", defect),
           this.settlement.settle(this.progress, null, { ...ending, complete: false })
         )
+    )
+    const { beforeEnd } = this
+    if (beforeEnd === null || (ending.status !== "completed" && ending.status !== "incomplete")) return settled
+    return Effect.andThen(
+      Effect.catchDefect(
+        Effect.sync(() => beforeEnd(this)),
+        (defect) => Effect.logError("what was hidden of an answer could not be remembered", defect)
+      ),
+      settled
     )
   }
 

@@ -50,6 +50,11 @@ export class Interception extends Context.Service<
      */
     readonly open: (request: InboundRequest) => Effect.Effect<Answer, Refused, Scope.Scope>
     /**
+     * The body of a request that is about another one, such as one that counts its tokens, as that would be sent: with
+     * the tools it would be given, and what was hidden of earlier answers.
+     */
+    readonly edited: (request: InboundRequest) => Buffer
+    /**
      * Records a call that was refused before its request could be read, and words the refusal.
      */
     readonly reject: (request: Omit<InboundRequest, "body">, error: GatewayError) => Effect.Effect<Refused>
@@ -167,6 +172,26 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
     return free.length + names.length > mostTools ? free.slice(0, Math.max(0, mostTools - names.length)) : free
   }
 
+  /**
+   * A request as its upstream is to get it: the client's bytes, but for the spans that have to change. `model` is what
+   * the client calls the model, where its upstream is asked for another.
+   */
+  const edit = (dialect: Dialect, request: InboundRequest, asked: RequestView, route: Route, actor: string) => {
+    const tools = toolsFor(asked, route)
+    const find = tools.length > 0 || asked.tools.names.length > 0 ? sessions.recall(actor) : null
+    const whole =
+      find === null || dialect.memory === undefined ? request.body : dialect.memory.recall(request.body, find)
+    const renamed = route.model !== null && route.model !== asked.model
+    const withModel = renamed ? dialect.edit.model(whole, route.model!) : whole
+    const withUsage = route.provider.askUsage ? dialect.edit.askForUsage(asked, withModel) : withModel
+    return {
+      body: tools.length === 0 ? withUsage : dialect.edit.injectTools(withUsage, tools),
+      tools,
+      usageAdded: withUsage !== withModel,
+      model: renamed ? asked.model : null
+    }
+  }
+
   const open = Effect.fnUntraced(function* (request: InboundRequest) {
     const dialect = dialectOf(request.dialect)
 
@@ -187,18 +212,15 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
     const route = named ?? upstream.forModel(asked.model, request.dialect)
     if ("_tag" in route) return yield* yield* unrouted(route, asked)
 
-    // The client's bytes, but for the spans that have to change.
-    const renamed = route.model !== null && route.model !== asked.model
-    /** What the client calls the model, where its upstream is asked for another. */
-    const model = renamed ? asked.model : null
-    const withModel = renamed ? dialect.edit.model(request.body, route.model!) : request.body
-    const withUsage = route.provider.askUsage ? dialect.edit.askForUsage(asked, withModel) : withModel
-    const usageAdded = withUsage !== withModel
-    const tools = toolsFor(asked, route)
-    const body = tools.length === 0 ? withUsage : dialect.edit.injectTools(withUsage, tools)
+    const { codingAgent, now, settlement } = settlementOf(request, route, asked)
+    const edited = edit(dialect, request, asked, route, settlement.row.actor)
+    const { model, tools } = edited
+    // Only where answers may have had several turns does one that goes on from their first mean another.
+    const { previous } = asked
+    const chain = previous === null ? null : yield* sessions.responseTurns(settlement.row.actor, previous)
+    const body = chain === null ? edited.body : dialect.edit.continueFrom(edited.body, chain.ids.at(-1)!)
 
     // From here on every way out settles.
-    const { codingAgent, now, settlement } = settlementOf(request, route, asked)
     const scope = yield* Effect.scope
     const turns = new Turns({
       scope,
@@ -215,6 +237,7 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
       },
       dialect,
       asked,
+      sent: request.body,
       provider: route.provider.name,
       timers,
       now,
@@ -253,7 +276,7 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
     const writer = dialect.answer({
       asked,
       model,
-      usageAdded,
+      usageAdded: edited.usageAdded,
       injected: tools.length > 0,
       usage: client_usage !== "auto" ? client_usage : codingAgent ? "context" : "sum",
       headers: request.headers
@@ -276,6 +299,18 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
 
   return Interception.of({
     open,
+    edited: (request) => {
+      const dialect = dialectOf(request.dialect)
+      const asked = dialect.view(request.body)
+      if (asked._tag === "BadRequest") return request.body
+      const route =
+        request.provider === null
+          ? upstream.forModel(asked.model, request.dialect)
+          : upstream.named(request.provider, request.dialect)
+      if ("_tag" in route) return request.body
+      const actor = request.actor(upstream.credential(route.provider.name, request.credential))
+      return edit(dialect, request, asked, { ...route, provider: { ...route.provider, askUsage: false } }, actor).body
+    },
     reject: (request, error) => {
       const dialect = dialectOf(request.dialect)
       const named = request.provider === null ? null : upstream.named(request.provider, request.dialect)

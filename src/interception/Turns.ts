@@ -1,6 +1,7 @@
 import { Cause, Deferred, Effect, Exit, Scope } from "effect"
 import type { AnswerWriter, Dialect, RequestView, SeenToolCall, TransportName } from "../dialect/Dialect.ts"
 import type { ToolResult } from "../dialect/InjectedTools.ts"
+import type { HiddenTurn } from "../dialect/ToolMemory.ts"
 import type { InjectedTool, ToolCatalog } from "../tools/ToolCatalog.ts"
 import {
   Declined,
@@ -49,6 +50,8 @@ export class Turns {
   /** The form in which the client is told of what goes wrong. */
   private shown: TransportName = "json"
   private writer: AnswerWriter | null = null
+  /** The turns that were over so far, with what the client was not shown of them. */
+  private readonly hidden: Array<HiddenTurn> = []
 
   constructor(options: TurnsOptions) {
     const { scope, settlement } = options
@@ -102,6 +105,7 @@ export class Turns {
       now,
       shown: this.shown,
       namedEnd: dialect.terminalEvents.size > 0,
+      beforeEnd: this.mayGoOn ? this.remember : null,
       keep: this.mayGoOn ? eventBytes : 0,
       goOn: this.goOn
     })
@@ -175,12 +179,16 @@ export class Turns {
     // In this order, so that the turn is on record before its calls.
     const settled = settlement.settleTurn(progress, sight, ending)
     const [, results] = yield* Effect.all([settled, this.runTools(progress, injected)], { concurrency: 2 })
+    const output = turn.kept === null ? null : dialect.output(turn.kept)
+    const { responseId } = sight.summary
+    if (output !== null) {
+      this.hidden.push({ output, injected: new Set(injected.map((call) => call.callId)), results, responseId })
+    }
     if (mixed) {
       this.answering = turn
       return turn.finishWith(end)
     }
     this.writer!.next(end)
-    const output = turn.kept === null ? null : dialect.output(turn.kept)
     const body = output === null ? null : dialect.edit.continueWith(request, output, results)
     if (body === null) {
       return yield* this.error(
@@ -192,6 +200,19 @@ export class Turns {
     this.progress = beginTurn(uuidV7(startedAt), index, startedAt)
     return yield* this.next(index + 1 === maxTurns && !strict ? dialect.edit.forbidTools(body) : body)
   })
+
+  /** Keeps what the client is not shown, before it sees the end of the answer that it would come back with. */
+  private readonly remember = (turn: Answering): void => {
+    const { dialect, sent, settlement } = this.options
+    if (this.hidden.length === 0 || dialect.memory === undefined) return
+    // A turn that ended on calls of both sides is among them.
+    if (!turn.progress.settled) {
+      const output = turn.kept === null ? null : dialect.output(turn.kept)
+      if (output === null) return
+      this.hidden.push({ output, injected: noCalls, results: [], responseId: turn.sight.summary.responseId })
+    }
+    settlement.remember(dialect.memory.remember(sent, this.hidden))
+  }
 
   /** The next turn, once the first has been shown: it can be answered in no other form. */
   private next(body: Buffer): Effect.Effect<FramePull, UpstreamError> {
@@ -279,6 +300,8 @@ export class Turns {
   }
 }
 
+const noCalls: ReadonlySet<string> = new Set()
+
 /** What the turns of one interception share. */
 export interface TurnsOptions {
   readonly scope: Scope.Scope
@@ -291,6 +314,8 @@ export interface TurnsOptions {
   readonly request: Omit<TurnRequest, "body">
   readonly dialect: Dialect
   readonly asked: RequestView
+  /** The request's body as its client sent it. */
+  readonly sent: Buffer
   readonly provider: string
   readonly timers: IdleTimers["Service"]
   readonly now: () => number
