@@ -2,6 +2,7 @@ import type { Frame } from "../../wire/Frame.ts"
 import { locateAll } from "../../wire/JsonSpan.ts"
 import { Shape } from "../../wire/Shape.ts"
 import { SharedText } from "../../wire/SharedText.ts"
+import { CollectedText, TextRoom } from "../CollectedText.ts"
 import type { SeenThought, SeenToolCall, ToolRunner, TurnOutcome, TurnReader, TurnSummary } from "../Dialect.ts"
 import { isDone } from "../Done.ts"
 import { isObject, type JsonObject, jsonText } from "../Json.ts"
@@ -18,7 +19,7 @@ interface Block {
   readonly runner: ToolRunner
   /** What stood in the block when it began. */
   readonly whole: string
-  readonly pieces: Array<string>
+  readonly said: CollectedText
 }
 
 /**
@@ -39,6 +40,7 @@ export class MessagesReader implements TurnReader {
   private stopReason: string | null = null
   private usage: JsonObject | null = null
   private error: string | null = null
+  private readonly room = new TextRoom()
   private readonly blocks: Array<Block> = []
   /** The recorded blocks that their indexes mean now. */
   private readonly open = new Map<unknown, Block>()
@@ -195,16 +197,16 @@ export class MessagesReader implements TurnReader {
   /** A content block begins, or stands there whole. */
   private begin(index: unknown, block: JsonObject): void {
     const text = (value: unknown): string => (typeof value === "string" ? value : "")
+    const label = (value: unknown): string => this.room.label(text(value))
     // A second block at an index is another one: what comes for it then is not the first one's.
     this.open.delete(index)
     if (block.type === "thinking") {
-      const whole = text(block.thinking)
-      this.add(index, { kind: "thinking", callId: "", name: "", runner: "provider", whole, pieces: [] })
+      this.add(index, { kind: "thinking", callId: "", name: "", runner: "provider" }, text(block.thinking))
     } else if (isToolUse(block.type)) {
       const { input } = block
       const whole = typeof input === "string" ? input : (jsonText(input) ?? "")
       const runner = this.runnerOf(block)
-      this.add(index, { kind: "tool", callId: text(block.id), name: text(block.name), runner, whole, pieces: [] })
+      this.add(index, { kind: "tool", callId: label(block.id), name: label(block.name), runner }, whole)
     }
   }
 
@@ -213,7 +215,8 @@ export class MessagesReader implements TurnReader {
     return this.withholding?.isInjected(block) === true ? "gateway" : "client"
   }
 
-  private add(index: unknown, block: Block): void {
+  private add(index: unknown, begun: Omit<Block, "whole" | "said">, whole: string): void {
+    const block: Block = { ...begun, whole: this.room.whole(whole), said: new CollectedText(this.room) }
     this.blocks.push(block)
     this.open.set(index, block)
   }
@@ -222,7 +225,7 @@ export class MessagesReader implements TurnReader {
     const block = this.open.get(index)
     if (block === undefined) return
     const piece = block.kind === "tool" ? delta.partial_json : delta.thinking
-    if (typeof piece === "string") block.pieces.push(piece)
+    if (typeof piece === "string") block.said.add(piece)
   }
 
   /** Remembers what a quiet event looks like that is written otherwise than Anthropic writes it. */
@@ -248,7 +251,7 @@ export class MessagesReader implements TurnReader {
     const toolCalls: Array<SeenToolCall> = []
     const thoughts: Array<SeenThought> = []
     for (const block of this.blocks) {
-      const text = block.pieces.join("")
+      const { text } = block.said
       if (block.kind === "tool") {
         const written = text === "" ? block.whole : text
         const { callId, name, runner } = block

@@ -1,5 +1,6 @@
 import type { Frame } from "../../wire/Frame.ts"
 import { type Edit, edit, locate } from "../../wire/JsonSpan.ts"
+import { TextRoom } from "../CollectedText.ts"
 import { isObject, type JsonObject, jsonText } from "../Json.ts"
 import { choiceAt, isDone, placeOfFirst } from "./Chunk.ts"
 import { type OpenCall, ToolCalls } from "./ToolCalls.ts"
@@ -33,7 +34,7 @@ const bodyMessage = (frame: Frame, message: JsonObject, at: number): string | nu
   if (span === null) return null
   const edits: Array<Edit> = []
   if (message.role !== "assistant") edits.push({ op: "set", path: ["role"], raw: '"assistant"' })
-  const calls = new ToolCalls()
+  const calls = new ToolCalls(null, new TextRoom(Number.POSITIVE_INFINITY))
   const pieces = Array.isArray(message.tool_calls) ? message.tool_calls : []
   const places = pieces.map((piece) => (isObject(piece) ? calls.add(0, piece, true) : null))
   for (const [place, call] of places.entries()) {
@@ -52,7 +53,7 @@ const knownOfDelta = new Set(["role", "content", "tool_calls", "function_call"])
 /** The deltas of one choice, put together. */
 class Deltas {
   private readonly members = new Map<string, unknown>()
-  private readonly calls = new ToolCalls()
+  private readonly calls = new ToolCalls(null, new TextRoom(Number.POSITIVE_INFINITY))
   /** What pieces of a call say besides its name and arguments: of the call, and of its function. */
   private readonly more = new Map<OpenCall, { readonly call: Members; readonly body: Members }>()
 
@@ -87,7 +88,7 @@ class Deltas {
 
   private callText(call: OpenCall): string | null {
     const more = this.more.get(call)!
-    const said = call.pieces.join("")
+    const said = call.arguments.text
     const type = call.json ? "function" : "custom"
     // Servers that read the arguments of earlier calls take no text for no JSON.
     const body = call.json ? `"arguments":${JSON.stringify(said || "{}")}` : `"input":${JSON.stringify(said)}`

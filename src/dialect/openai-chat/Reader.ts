@@ -2,6 +2,7 @@ import type { Frame } from "../../wire/Frame.ts"
 import { locateAll } from "../../wire/JsonSpan.ts"
 import { Shape } from "../../wire/Shape.ts"
 import { SharedText } from "../../wire/SharedText.ts"
+import { CollectedText, TextRoom } from "../CollectedText.ts"
 import type { RequestView, SeenThought, SeenToolCall, TurnOutcome, TurnReader, TurnSummary } from "../Dialect.ts"
 import { isObject, type JsonObject } from "../Json.ts"
 import { fromChat, latest } from "../Usage.ts"
@@ -24,8 +25,9 @@ export class ChatReader implements TurnReader {
   private error: string | null = null
   private readonly finishes = new Map<number, string>()
   private readonly choices = new Set<number>([0])
+  private readonly room = new TextRoom()
   private readonly calls: ToolCalls
-  private readonly thoughts = new Map<number, Array<string>>()
+  private readonly thoughts = new Map<number, CollectedText>()
   /** What keeps injected calls back; `null` where no tools were added. */
   private readonly withholding: Withholding | null
   /** The pieces of tool calls in the frame that was read last. */
@@ -34,7 +36,7 @@ export class ChatReader implements TurnReader {
   constructor(options: { readonly asked: RequestView; readonly injected?: ReadonlySet<string> }) {
     const { injected } = options
     this.expected = options.asked.choices
-    this.calls = new ToolCalls(injected)
+    this.calls = new ToolCalls(injected, this.room)
     this.withholding = injected === undefined || injected.size === 0 ? null : new Withholding(this.calls)
   }
 
@@ -155,9 +157,12 @@ export class ChatReader implements TurnReader {
   }
 
   private think(choice: number, text: string): void {
-    const pieces = this.thoughts.get(choice)
-    if (pieces === undefined) this.thoughts.set(choice, [text])
-    else pieces.push(text)
+    let thought = this.thoughts.get(choice)
+    if (thought === undefined) {
+      thought = new CollectedText(this.room)
+      this.thoughts.set(choice, thought)
+    }
+    thought.add(text)
   }
 
   private readCalls(
@@ -206,7 +211,7 @@ export class ChatReader implements TurnReader {
         (call): SeenToolCall => ({
           callId: call.runner === "gateway" ? this.calls.idOf(call) : call.callId,
           name: call.name,
-          arguments: call.pieces.join(""),
+          arguments: call.arguments.text,
           json: call.json,
           runner: call.runner ?? "client"
         })
@@ -217,7 +222,7 @@ export class ChatReader implements TurnReader {
   }
 
   private thought(): SeenThought {
-    return { text: [...this.thoughts.values()].map((pieces) => pieces.join("")).join("\n"), source: "thinking" }
+    return { text: [...this.thoughts.values()].map((thought) => thought.text).join("\n"), source: "thinking" }
   }
 }
 

@@ -1,3 +1,4 @@
+import { CollectedText, TextRoom } from "../CollectedText.ts"
 import type { ToolRunner } from "../Dialect.ts"
 import { isObject, type JsonObject, jsonText } from "../Json.ts"
 
@@ -9,7 +10,7 @@ export interface OpenCall {
   callId: string
   name: string
   json: boolean
-  readonly pieces: Array<string>
+  readonly arguments: CollectedText
   /** Who runs it: `null` as long as its name has not come. */
   runner: Exclude<ToolRunner, "provider"> | null
 }
@@ -20,10 +21,15 @@ export class ToolCalls {
   /** Whether one of the injected tools is called. */
   injected = false
   private readonly names: ReadonlySet<string> | null
+  private readonly room: TextRoom
 
-  /** @param injected the names of the tools that Sluice added, if any */
-  constructor(injected: ReadonlySet<string> | null = null) {
+  /**
+   * @param injected the names of the tools that Sluice added, if any
+   * @param room what there is for their arguments
+   */
+  constructor(injected: ReadonlySet<string> | null = null, room = new TextRoom()) {
     this.names = injected
+    this.room = room
   }
 
   /**
@@ -33,15 +39,16 @@ export class ToolCalls {
    */
   add(choice: number, piece: JsonObject, isWhole = false): OpenCall {
     const body = isObject(piece.function) ? piece.function : isObject(piece.custom) ? piece.custom : {}
-    const id = typeof piece.id === "string" ? piece.id : ""
+    const id = typeof piece.id === "string" ? this.room.label(piece.id) : ""
     const index = typeof piece.index === "number" ? piece.index : null
     const call = (isWhole ? null : this.knownFor(choice, index, id)) ?? this.open(choice, index, id)
     if (call.callId === "") call.callId = id
     if (isObject(piece.custom)) call.json = false
-    if (call.name === "" && typeof body.name === "string" && body.name !== "") this.named(call, body.name)
+    if (call.name === "" && typeof body.name === "string" && body.name !== "")
+      this.named(call, this.room.label(body.name))
     const said = body.arguments ?? body.input
-    if (typeof said === "string") call.pieces.push(said)
-    else if (isObject(said)) call.pieces.push(jsonText(said) ?? "")
+    if (typeof said === "string") call.arguments.add(said)
+    else if (isObject(said)) call.arguments.add(jsonText(said) ?? "")
     return call
   }
 
@@ -92,7 +99,7 @@ export class ToolCalls {
       callId: id,
       name: "",
       json: true,
-      pieces: [],
+      arguments: new CollectedText(this.room),
       runner: null
     }
     this.all.push(call)

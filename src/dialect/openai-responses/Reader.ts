@@ -1,4 +1,5 @@
 import type { Frame } from "../../wire/Frame.ts"
+import { TextRoom } from "../CollectedText.ts"
 import type { RequestView, SeenToolCall, TurnOutcome, TurnReader, TurnSummary } from "../Dialect.ts"
 import { isDone } from "../Done.ts"
 import { isObject, type JsonObject, jsonText } from "../Json.ts"
@@ -25,6 +26,7 @@ export class ResponsesReader implements TurnReader {
   private error: string | null = null
   /** Finished items by their place in the output. */
   private items = new Map<number, SeenItem>()
+  private room = new TextRoom()
   /** The first place behind them all. */
   private behind = 0
 
@@ -115,7 +117,7 @@ export class ResponsesReader implements TurnReader {
     if (name === "response.output_item.done") {
       const at = typeof data.output_index === "number" ? data.output_index : this.behind
       this.behind = Math.max(this.behind, at + 1)
-      this.items.set(at, readItem(data.item, this.injected))
+      this.items.set(at, this.readItem(data.item))
     } else if (name === "error") {
       this.fail(isObject(data.error) ? data.error : data)
       // In a stream `response.failed`, or the end, still follows; over WebSocket nothing does.
@@ -154,10 +156,29 @@ export class ResponsesReader implements TurnReader {
     this.finishReason = textOr(reason) ?? textOr(status) ?? outcome
     // A response that failed, or comes from a server that stores nothing, may not repeat its items.
     if (Array.isArray(output) && output.length >= this.items.size) {
-      this.items = new Map(output.map((item, index) => [index, readItem(item, this.injected)]))
+      this.room = new TextRoom()
+      this.items = new Map(output.map((item, index) => [index, this.readItem(item)]))
     }
     if (outcome === "failed") this.fail(response.error)
     else this.outcome ??= outcome
+  }
+
+  /** What is recorded of an item, as far as there is room. */
+  private readItem(item: unknown): SeenItem {
+    const { room } = this
+    const { call, thoughts } = readItem(item, this.injected)
+    return {
+      call:
+        call === null
+          ? null
+          : {
+              ...call,
+              callId: room.label(call.callId),
+              name: room.label(call.name),
+              arguments: room.whole(call.arguments)
+            },
+      thoughts: thoughts.map((thought) => ({ ...thought, text: room.whole(thought.text) }))
+    }
   }
 
   private fail(error: unknown): void {
