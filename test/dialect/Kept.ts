@@ -2,19 +2,14 @@ import type { HiddenTurn, MemoryEntry, ToolMemory } from "../../src/dialect/Tool
 
 /** What is kept for one actor. */
 export class Kept {
-  readonly values = new Map<string, string>()
-  /** The keys that were asked for. */
-  readonly asked: Array<string> = []
+  private readonly values = new Map<string, string>()
 
   keep(entries: ReadonlyArray<MemoryEntry>): this {
     for (const { key, value } of entries) this.values.set(key, value)
     return this
   }
 
-  readonly find = (key: string): string | null => {
-    this.asked.push(key)
-    return this.values.get(key) ?? null
-  }
+  readonly find = (key: string): string | null => this.values.get(key) ?? null
 }
 
 export const json = (value: unknown): Buffer => Buffer.from(JSON.stringify(value))
