@@ -17,7 +17,7 @@ import { type Admit, adminRule, admission } from "./Admission.ts"
 import { readBody } from "./ClientRequest.ts"
 import { breakOff, send, whenOver } from "./ClientResponse.ts"
 import { Lifecycle, type OpenCall } from "./Lifecycle.ts"
-import { anthropicModels, isAnthropicCaller, openAiModels } from "./Models.ts"
+import { anthropicModels, isAnthropicCaller, modelAt, openAiModels } from "./Models.ts"
 import { interceptedPaths, targetOf } from "./Paths.ts"
 import { openRelay } from "./Relay.ts"
 import { openStoredResponse, storedResponseOf } from "./StoredResponses.ts"
@@ -196,7 +196,10 @@ const makeHandler = Effect.gen(function* () {
       const picked: Picked =
         call.provider === null ? pickProvider(call, sent, byModel) : { provider: call.provider, body: sent }
       if (picked.provider === undefined) return yield* Effect.fail(picked)
-      const { body, provider } = picked
+      const { provider } = picked
+      // What is counted is what would be sent.
+      const body =
+        sent === null || byModel === null ? picked.body : interception.edited({ ...inbound(call, byModel), body: sent })
       const request: TurnRequest = {
         provider,
         method,
@@ -239,6 +242,12 @@ const makeHandler = Effect.gen(function* () {
     if (call.provider === null && call.path === "/v1/models" && isRead(call.incoming)) {
       return Effect.sync(() => listModels(call, upstream.models))
     }
+    const listed =
+      call.provider === null && isRead(call.incoming)
+        ? modelAt(upstream.models, call.path, call.incoming.headers)
+        : null
+    if (listed?.error !== undefined) return refused(call, listed.error)
+    if (listed !== null) return Effect.sync(() => sendModels(call, listed.body))
     switch (target._tag) {
       case "Intercepted":
         if (call.incoming.method !== "POST") return rejectMethod(call, target.dialect)
@@ -356,7 +365,13 @@ const namesNoProvider = (call: Call, upstream: Upstream["Service"]): GatewayErro
   )
 
 const listModels = (call: Call, models: Upstream["Service"]["models"]): void => {
-  const body = isAnthropicCaller(call.incoming.headers) ? anthropicModels(models, call.query) : openAiModels(models)
+  sendModels(
+    call,
+    isAnthropicCaller(call.incoming.headers) ? anthropicModels(models, call.query) : openAiModels(models)
+  )
+}
+
+const sendModels = (call: Call, body: string): void => {
   call.response.writeHead(200, { "content-type": "application/json", "content-length": Buffer.byteLength(body) })
   call.response.end(call.incoming.method === "HEAD" ? undefined : body)
 }

@@ -7,7 +7,7 @@ import { openRelay } from "./Relay.ts"
 /** A call of a response that the provider has stored. */
 export interface StoredResponse {
   readonly id: string
-  /** `cancel`, `input_items`, or empty. */
+  /** `cancel`, or empty. */
   readonly part: string
   /** Whether it changes what is stored, instead of reading it. */
   readonly changes: boolean
@@ -15,10 +15,11 @@ export interface StoredResponse {
   readonly at: (id: string) => string
 }
 
-const stored = /^((?:\/v1)?\/responses\/)([^/]+)(?:\/(cancel|input_items))?$/
+const stored = /^((?:\/v1)?\/responses\/)([^/]+)(?:\/(cancel))?$/
 
 /**
- * The stored response that a call is about; `null` where it is about none.
+ * The stored response that a call is about; `null` where it is about none. Its input items are the first turn's, as what
+ * the client has sent: the last one's have calls in them that it never saw.
  *
  * @param path behind the provider's name
  */
@@ -53,8 +54,8 @@ export const openStoredResponse = Effect.fnUntraced(function* (
   turns: ResponseTurns
 ) {
   const last = turns.ids.at(-1)!
-  // Neither the input nor the end of a response is made of its output.
-  const isShort = turns.shownBefore && response.part !== "input_items" && request.method !== "DELETE"
+  // What is left when it is deleted says nothing of its output.
+  const isShort = turns.shownBefore && request.method !== "DELETE"
   const opening = openRelay(
     upstream,
     limit,
