@@ -1,12 +1,14 @@
 import type { Frame } from "../../wire/Frame.ts"
-import { locateAll } from "../../wire/JsonSpan.ts"
+import { type JsonPath, locateAll } from "../../wire/JsonSpan.ts"
+import { rawValue } from "../../wire/RawValue.ts"
 import { Shape } from "../../wire/Shape.ts"
 import { SharedText } from "../../wire/SharedText.ts"
 import { CollectedText, TextRoom } from "../CollectedText.ts"
 import type { SeenThought, SeenToolCall, ToolRunner, TurnOutcome, TurnReader, TurnSummary } from "../Dialect.ts"
 import { isDone } from "../Done.ts"
 import { isObject, type JsonObject, jsonText } from "../Json.ts"
-import { fromMessages, latest } from "../Usage.ts"
+import { SeenUsage } from "../SeenUsage.ts"
+import { fromMessages } from "../Usage.ts"
 import { isError } from "./Events.ts"
 import { Withholding } from "./Withholding.ts"
 
@@ -38,7 +40,7 @@ export class MessagesReader implements TurnReader {
   private responseId: string | null = null
   private model: string | null = null
   private stopReason: string | null = null
-  private usage: JsonObject | null = null
+  private readonly usage = new SeenUsage(fromMessages)
   private error: string | null = null
   private readonly room = new TextRoom()
   private readonly blocks: Array<Block> = []
@@ -135,7 +137,7 @@ export class MessagesReader implements TurnReader {
       return
     }
     if (frame.kind === "body") {
-      if (isObject(event)) this.readBody(event)
+      if (isObject(event)) this.readBody(event, frame)
       else this.malformed = "the body is not a JSON object"
       return
     }
@@ -145,10 +147,10 @@ export class MessagesReader implements TurnReader {
     }
     switch (event.type) {
       case "message_start":
-        if (isObject(event.message)) this.readMessage(event.message)
+        if (isObject(event.message)) this.readMessage(event.message, frame, ["message"])
         break
       case "content_block_start":
-        if (isObject(event.content_block)) this.begin(event.index, event.content_block)
+        if (isObject(event.content_block)) this.begin(event.index, event.content_block, frame, ["content_block"])
         break
       case "content_block_delta":
         if (isObject(event.delta)) this.readDelta(event.index, event.delta)
@@ -161,7 +163,7 @@ export class MessagesReader implements TurnReader {
         if (isObject(event.delta) && typeof event.delta.stop_reason === "string") {
           this.stopReason = event.delta.stop_reason
         }
-        if (isObject(event.usage)) this.usage = latest(this.usage, event.usage)
+        this.usage.see(event.usage, frame, ["usage"])
         break
       case "message_stop":
         this.conclude()
@@ -171,13 +173,13 @@ export class MessagesReader implements TurnReader {
     }
   }
 
-  private readMessage(message: JsonObject): void {
+  private readMessage(message: JsonObject, frame: Frame, path: JsonPath): void {
     if (typeof message.id === "string" && message.id !== "" && this.responseId === null) this.responseId = message.id
     if (typeof message.model === "string" && message.model !== "" && this.model === null) this.model = message.model
-    if (isObject(message.usage)) this.usage = latest(this.usage, message.usage)
+    this.usage.see(message.usage, frame, [...path, "usage"])
   }
 
-  private readBody(body: JsonObject): void {
+  private readBody(body: JsonObject, frame: Frame): void {
     if (body.type === "error" || (body.type === undefined && body.error !== undefined)) {
       this.fail(body.error)
       return
@@ -186,16 +188,17 @@ export class MessagesReader implements TurnReader {
       this.malformed = "the body is not a message"
       return
     }
-    this.readMessage(body)
+    this.readMessage(body, frame, [])
     if (typeof body.stop_reason === "string") this.stopReason = body.stop_reason
     if (Array.isArray(body.content)) {
-      for (const [index, block] of body.content.entries()) if (isObject(block)) this.begin(index, block)
+      for (const [index, block] of body.content.entries())
+        if (isObject(block)) this.begin(index, block, frame, ["content", index])
     }
     this.conclude()
   }
 
   /** A content block begins, or stands there whole. */
-  private begin(index: unknown, block: JsonObject): void {
+  private begin(index: unknown, block: JsonObject, frame: Frame, path: JsonPath): void {
     const text = (value: unknown): string => (typeof value === "string" ? value : "")
     const label = (value: unknown): string => this.room.label(text(value))
     // A second block at an index is another one: what comes for it then is not the first one's.
@@ -204,7 +207,8 @@ export class MessagesReader implements TurnReader {
       this.add(index, { kind: "thinking", callId: "", name: "", runner: "provider" }, text(block.thinking))
     } else if (isToolUse(block.type)) {
       const { input } = block
-      const whole = typeof input === "string" ? input : (jsonText(input) ?? "")
+      const raw = () => rawValue(frame, [...path, "input"])?.toString() ?? ""
+      const whole = typeof input === "string" ? input : (jsonText(input) ?? raw())
       const runner = this.runnerOf(block)
       this.add(index, { kind: "tool", callId: label(block.id), name: label(block.name), runner }, whole)
     }
@@ -266,7 +270,7 @@ export class MessagesReader implements TurnReader {
       finishReason: this.stopReason,
       outcome: this.outcome,
       ended: this.ended,
-      usage: this.usage === null ? null : fromMessages(this.usage),
+      usage: this.usage.summary,
       toolCalls,
       thoughts,
       error: this.error

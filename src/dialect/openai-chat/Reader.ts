@@ -5,7 +5,8 @@ import { SharedText } from "../../wire/SharedText.ts"
 import { CollectedText, TextRoom } from "../CollectedText.ts"
 import type { RequestView, SeenThought, SeenToolCall, TurnOutcome, TurnReader, TurnSummary } from "../Dialect.ts"
 import { isObject, type JsonObject } from "../Json.ts"
-import { fromChat, latest } from "../Usage.ts"
+import { SeenUsage } from "../SeenUsage.ts"
+import { fromChat } from "../Usage.ts"
 import { isDone } from "./Chunk.ts"
 import { ToolCalls } from "./ToolCalls.ts"
 import { type Phase, type Piece, Withholding } from "./Withholding.ts"
@@ -21,7 +22,7 @@ export class ChatReader implements TurnReader {
   ended = false
   private responseId: string | null = null
   private model: string | null = null
-  private usage: JsonObject | null = null
+  private readonly usage = new SeenUsage(fromChat)
   private error: string | null = null
   private readonly finishes = new Map<number, string>()
   private readonly choices = new Set<number>([0])
@@ -118,7 +119,7 @@ export class ChatReader implements TurnReader {
     }
     if (typeof chunk.id === "string" && chunk.id !== "" && this.responseId === null) this.responseId = chunk.id
     if (typeof chunk.model === "string" && chunk.model !== "" && this.model === null) this.model = chunk.model
-    if (isObject(chunk.usage)) this.usage = latest(this.usage, chunk.usage)
+    this.usage.see(chunk.usage, frame, ["usage"])
     if (isError(chunk)) this.fail(chunk.error ?? chunk)
     if (Array.isArray(chunk.choices)) {
       for (let at = 0; at < chunk.choices.length; at++) {
@@ -206,7 +207,7 @@ export class ChatReader implements TurnReader {
       finishReason: reasons.find(isIncomplete) ?? reasons[0] ?? null,
       outcome: this.outcome,
       ended: this.ended,
-      usage: this.usage === null ? null : fromChat(this.usage),
+      usage: this.usage.summary,
       toolCalls: this.calls.all.map(
         (call): SeenToolCall => ({
           callId: call.runner === "gateway" ? this.calls.idOf(call) : call.callId,

@@ -1,3 +1,4 @@
+import { members } from "../../wire/JsonSpan.ts"
 import type { SeenThought, SeenToolCall, ToolRunner } from "../Dialect.ts"
 import { isObject, type JsonObject, jsonText } from "../Json.ts"
 
@@ -9,13 +10,18 @@ export interface SeenItem {
   readonly thoughts: ReadonlyArray<SeenThought>
 }
 
+/** An item's own JSON text, for what is nested too deep to be written anew; `null` where it is not at hand. */
+export type ItemText = () => Buffer | null
+
+const noText: ItemText = () => null
+
 /**
  * Reads an item of a response's output: https://platform.openai.com/docs/api-reference/responses/object
  *
  * @param injected the names of the tools that Sluice added, if any
  */
-export const readItem = (item: unknown, injected?: ReadonlySet<string>): SeenItem =>
-  isObject(item) ? { call: toolCallOf(item, injected), thoughts: thoughtsOf(item) } : { call: null, thoughts: [] }
+export const readItem = (item: unknown, injected?: ReadonlySet<string>, text?: ItemText): SeenItem =>
+  isObject(item) ? { call: toolCallOf(item, injected, text), thoughts: thoughtsOf(item) } : { call: null, thoughts: [] }
 
 /**
  * Whether an item is a call of one of `injected`, the tools that Sluice added; `null` where it is one of a tool whose
@@ -32,16 +38,20 @@ export const isInjectedCall = (item: unknown, injected: ReadonlySet<string>): bo
  * The call that an item is, if it is one. Tools that the provider hosts, or has a protocol of its own for, are called by
  * the type of their items.
  */
-export const toolCallOf = (item: JsonObject, injected?: ReadonlySet<string>): SeenToolCall | null => {
+export const toolCallOf = (
+  item: JsonObject,
+  injected?: ReadonlySet<string>,
+  text: ItemText = noText
+): SeenToolCall | null => {
   const { type } = item
   if (type === "function_call") {
     const runner = injected !== undefined && isInjectedCall(item, injected) === true ? "gateway" : "client"
-    return { ...named(item), arguments: textOf(item.arguments), json: true, runner }
+    return { ...named(item), arguments: textOf(item.arguments, text, "arguments"), json: true, runner }
   }
   if (type === "custom_tool_call")
-    return { ...named(item), arguments: textOf(item.input), json: false, runner: "client" }
+    return { ...named(item), arguments: textOf(item.input, text, "input"), json: false, runner: "client" }
   if (typeof type !== "string" || !type.endsWith("_call")) return null
-  const given = jsonText(actionOf(item)) ?? ""
+  const given = jsonText(actionOf(item)) ?? actionText(text)
   return { callId: idOf(item), name: type, arguments: given, json: true, runner: runnerOf(item) }
 }
 
@@ -70,9 +80,17 @@ const idOf = (item: JsonObject): string => {
   return typeof item.id === "string" ? item.id : ""
 }
 
-const textOf = (value: unknown): string => {
+const textOf = (value: unknown, text: ItemText, name: string): string => {
   if (typeof value === "string") return value
-  return value === null ? "" : (jsonText(value) ?? "")
+  if (value === null || value === undefined) return ""
+  return jsonText(value) ?? membersOf(text).find((member) => member.key === name)?.value ?? ""
+}
+
+/** The members of an item as they stand. */
+const membersOf = (text: ItemText): ReadonlyArray<{ readonly key: string; readonly value: string }> => {
+  const item = text()
+  const found = item === null ? null : members(item)
+  return (found ?? []).map(({ key, span }) => ({ key, value: item!.toString("utf8", span.start, span.end) }))
 }
 
 /** What an item says besides what was asked: how it is called, how far it is, and what came of it, which may be large. */
@@ -95,6 +113,12 @@ const actionOf = (item: JsonObject): JsonObject => {
   for (const key of Object.keys(item)) if (!notAsked.has(key)) action[key] = item[key]
   if (typeof action.arguments === "string") action.arguments = jsonOr(action.arguments)
   return action
+}
+
+/** The same as it stands in the item. */
+const actionText = (text: ItemText): string => {
+  const asked = membersOf(text).filter((member) => !notAsked.has(member.key))
+  return asked.length === 0 ? "" : `{${asked.map(({ key, value }) => `${JSON.stringify(key)}:${value}`).join(",")}}`
 }
 
 const jsonOr = (text: string): unknown => {

@@ -1,9 +1,12 @@
 import type { Frame } from "../../wire/Frame.ts"
+import type { JsonPath } from "../../wire/JsonSpan.ts"
+import { rawValue } from "../../wire/RawValue.ts"
 import { TextRoom } from "../CollectedText.ts"
 import type { RequestView, SeenToolCall, TurnOutcome, TurnReader, TurnSummary } from "../Dialect.ts"
 import { isDone } from "../Done.ts"
 import { isObject, type JsonObject, jsonText } from "../Json.ts"
-import { fromResponses, latest } from "../Usage.ts"
+import { SeenUsage } from "../SeenUsage.ts"
+import { fromResponses } from "../Usage.ts"
 import { isAboutResponse, nameOf, terminals } from "./Events.ts"
 import { readItem, type SeenItem } from "./Items.ts"
 import { Withholding } from "./Withholding.ts"
@@ -22,7 +25,7 @@ export class ResponsesReader implements TurnReader {
   private responseId: string | null = null
   private model: string | null = null
   private finishReason: string | null = null
-  private usage: JsonObject | null = null
+  private readonly usage = new SeenUsage(fromResponses)
   private error: string | null = null
   /** Finished items by their place in the output. */
   private items = new Map<number, SeenItem>()
@@ -117,15 +120,16 @@ export class ResponsesReader implements TurnReader {
     if (name === "response.output_item.done") {
       const at = typeof data.output_index === "number" ? data.output_index : this.behind
       this.behind = Math.max(this.behind, at + 1)
-      this.items.set(at, this.readItem(data.item))
+      this.items.set(at, this.readItem(data.item, frame, ["item"]))
     } else if (name === "error") {
       this.fail(isObject(data.error) ? data.error : data)
       // In a stream `response.failed`, or the end, still follows; over WebSocket nothing does.
       if (frame.kind === "message") this.ended = true
-    } else if (isObject(data.response)) this.readResponse(data.response)
+    } else if (isObject(data.response)) this.readResponse(data.response, frame, ["response"])
     // Some servers report an error in the form of Chat Completions, and clients read it so.
     else if (name === "" && isObject(data.error)) this.fail(data.error)
-    if (terminal !== undefined) this.conclude(terminal, isObject(data.response) ? data.response : {})
+    if (terminal !== undefined)
+      this.conclude(terminal, isObject(data.response) ? data.response : {}, frame, ["response"])
   }
 
   private readBody(frame: Frame): void {
@@ -138,18 +142,18 @@ export class ResponsesReader implements TurnReader {
       this.malformed = "the body is not a response"
       return
     }
-    this.readResponse(body)
-    this.conclude(outcomeOf(body), body)
+    this.readResponse(body, frame, [])
+    this.conclude(outcomeOf(body), body, frame, [])
   }
 
-  private readResponse(response: JsonObject): void {
+  private readResponse(response: JsonObject, frame: Frame, path: JsonPath): void {
     if (typeof response.id === "string" && response.id !== "") this.responseId ??= response.id
     if (typeof response.model === "string" && response.model !== "") this.model = response.model
-    if (isObject(response.usage)) this.usage = latest(this.usage, response.usage)
+    this.usage.see(response.usage, frame, [...path, "usage"])
   }
 
   /** The response is at its end, or, where it is made in the background, at the end of what this call shows of it. */
-  private conclude(outcome: TurnOutcome, response: JsonObject): void {
+  private conclude(outcome: TurnOutcome, response: JsonObject, frame: Frame, path: JsonPath): void {
     this.ended = true
     const { incomplete_details: details, output, status } = response
     const reason = isObject(details) ? details.reason : undefined
@@ -157,16 +161,16 @@ export class ResponsesReader implements TurnReader {
     // A response that failed, or comes from a server that stores nothing, may not repeat its items.
     if (Array.isArray(output) && output.length >= this.items.size) {
       this.room = new TextRoom()
-      this.items = new Map(output.map((item, index) => [index, this.readItem(item)]))
+      this.items = new Map(output.map((item, index) => [index, this.readItem(item, frame, [...path, "output", index])]))
     }
     if (outcome === "failed") this.fail(response.error)
     else this.outcome ??= outcome
   }
 
   /** What is recorded of an item, as far as there is room. */
-  private readItem(item: unknown): SeenItem {
+  private readItem(item: unknown, frame: Frame, path: JsonPath): SeenItem {
     const { room } = this
-    const { call, thoughts } = readItem(item, this.injected)
+    const { call, thoughts } = readItem(item, this.injected, () => rawValue(frame, path))
     return {
       call:
         call === null
@@ -196,7 +200,7 @@ export class ResponsesReader implements TurnReader {
       finishReason: this.finishReason,
       outcome: this.outcome,
       ended: this.ended,
-      usage: this.usage === null ? null : fromResponses(this.usage),
+      usage: this.usage.summary,
       toolCalls: items.map((item) => item.call).filter((call): call is SeenToolCall => call !== null),
       thoughts: items.flatMap((item) => item.thoughts),
       error: this.error

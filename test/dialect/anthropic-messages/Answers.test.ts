@@ -118,6 +118,18 @@ describe("a body", () => {
   })
 })
 
+describe("input that is nested too deep to be written anew", () => {
+  it("is recorded as it stands", () => {
+    const deep = `{"q":${"[".repeat(50_000)}1e400${"]".repeat(50_000)}}`
+    const block = `{"type":"tool_use","id":"t","name":"f","input":${deep}}`
+    const begun = `data: {"type":"content_block_start","index":0,"content_block":${block}}\n\n`
+    expect(through(start + begun + stop).reader.summary().toolCalls[0]!.arguments).toBe(deep)
+    const reader = new MessagesReader()
+    reader.push(whole("body", Buffer.from(`{"type":"message","content":[{"type":"text","text":""},${block}]}`)), [])
+    expect(reader.summary().toolCalls[0]!.arguments).toBe(deep)
+  })
+})
+
 describe("errors", () => {
   it.each([
     [400, "invalid_request_error"],

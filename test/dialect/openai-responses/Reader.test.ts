@@ -137,6 +137,22 @@ describe("a stream of Responses", () => {
     ])
   })
 
+  it("records what is nested too deep to be written anew as it stands", () => {
+    const deep = `${"[".repeat(50_000)}1e400${"]".repeat(50_000)}`
+    const hosted = `{"type":"web_search_call","id":"ws_1","action":{"q":${deep}},"status":"completed"}`
+    const called = `{"type":"function_call","call_id":"c","name":"f","arguments":{"q":${deep}}}`
+    const doneEvent = sse("", `{"type":"response.output_item.done","output_index":0,"item":${hosted}}`)
+    const last = sse("", `{"type":"response.completed","response":{"output":[${hosted},${called}]}}`)
+    const body = whole("body", Buffer.from(`{"id":"r","output":[${hosted},${called}]}`))
+    const given = (frame: Frame) =>
+      read(frame)
+        .summary()
+        .toolCalls.map((seen) => seen.arguments)
+    expect(given(doneEvent)).toEqual([`{"action":{"q":${deep}}}`])
+    expect(given(last)).toEqual([`{"action":{"q":${deep}}}`, `{"q":${deep}}`])
+    expect(given(body)).toEqual([`{"action":{"q":${deep}}}`, `{"q":${deep}}`])
+  })
+
   it.each([
     [{ type: "function_call", call_id: "c", name: "mine" }, "gateway"],
     [{ type: "function_call", call_id: "c", name: "mine", namespace: "n" }, "client"],
