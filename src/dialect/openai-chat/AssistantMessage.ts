@@ -1,8 +1,9 @@
 import type { Frame } from "../../wire/Frame.ts"
 import { type Edit, edit, locate } from "../../wire/JsonSpan.ts"
 import { TextRoom } from "../CollectedText.ts"
+import { isDone } from "../Done.ts"
 import { isObject, type JsonObject, jsonText } from "../Json.ts"
-import { choiceAt, isDone, placeOfFirst } from "./Chunk.ts"
+import { choiceAt, placeOfFirst } from "./Chunk.ts"
 import { type OpenCall, ToolCalls } from "./ToolCalls.ts"
 
 /**

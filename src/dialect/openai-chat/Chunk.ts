@@ -1,11 +1,4 @@
-import type { Frame } from "../../wire/Frame.ts"
 import { isObject, type JsonObject } from "../Json.ts"
-
-/** Whether the event is the `[DONE]` that ends a stream of Chat Completions. */
-export const isDone = (frame: Frame): boolean => {
-  const length = frame.dataEnd - frame.dataStart
-  return length >= 6 && length < 16 && frame.source[frame.dataStart] === 0x5b && frame.data.trim() === "[DONE]"
-}
 
 /** What stands in the `choices` of a chunk or body. */
 export const choicesOf = (chunk: JsonObject): ReadonlyArray<unknown> =>

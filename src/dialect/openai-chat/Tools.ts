@@ -1,6 +1,6 @@
 import type { Frame } from "../../wire/Frame.ts"
 import { edit, insert, locate, set } from "../../wire/JsonSpan.ts"
-import { describePart, type ToolContent, type ToolDefinition, type ToolResult } from "../InjectedTools.ts"
+import { contentOf, describePart, type ToolContent, type ToolDefinition, type ToolResult } from "../InjectedTools.ts"
 import { assistantMessage } from "./AssistantMessage.ts"
 
 /**
@@ -37,11 +37,10 @@ export const continueWith = (
 /** Results as the request has them: one message each. */
 export const resultTexts = (results: ReadonlyArray<ToolResult>): ReadonlyArray<string> => results.map(resultText)
 
-const resultText = ({ callId, content, isError }: ToolResult): string => {
-  const texts = content.map(textOf)
-  if (isError && !/^error\b/i.test(texts[0] ?? "")) texts[0] = `Error: ${texts[0] ?? "the tool failed"}`
+const resultText = (result: ToolResult): string => {
+  const texts = contentOf(result).map(textOf)
   const said = texts.length > 1 ? texts.map((text) => ({ type: "text", text })) : (texts[0] ?? "")
-  return JSON.stringify({ role: "tool", tool_call_id: callId, content: said })
+  return JSON.stringify({ role: "tool", tool_call_id: result.callId, content: said })
 }
 
 /** A tool message takes nothing but text. */

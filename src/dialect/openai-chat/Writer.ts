@@ -1,9 +1,9 @@
 import { comment, type Frame, sse } from "../../wire/Frame.ts"
 import { MemberReplacer } from "../../wire/MemberReplacer.ts"
 import type { AnswerWriter, Dialect, TransportName } from "../Dialect.ts"
+import { isDone } from "../Done.ts"
 import { type GatewayError, openAiErrorType } from "../GatewayError.ts"
 import { isObject } from "../Json.ts"
-import { isDone } from "./Chunk.ts"
 import { JoinedTurns } from "./JoinedTurns.ts"
 
 /** A comment: the one form of keep-alive that every Chat client passes over. */

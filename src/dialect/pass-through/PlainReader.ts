@@ -1,7 +1,7 @@
 import type { Frame } from "../../wire/Frame.ts"
 import type { TurnOutcome, TurnReader, TurnSummary } from "../Dialect.ts"
+import { isDone } from "../Done.ts"
 import { isObject, type JsonObject, jsonText } from "../Json.ts"
-import { isDone } from "../openai-chat/Chunk.ts"
 import { fromChat, fromResponses, latest } from "../Usage.ts"
 
 /** How much of bytes that are not JSON is looked at before any of them goes on. */
