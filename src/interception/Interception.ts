@@ -21,7 +21,7 @@ import { errorAnswer } from "./ErrorAnswer.ts"
 import { type Head, type InboundRequest, type Refused, refusal } from "./InboundRequest.ts"
 import { Observer, unfailing } from "./Observer.ts"
 import { recordError, shortened, Settlement, type TurnProgress } from "./Settlement.ts"
-import { Turns } from "./Turns.ts"
+import { memoryKey, Turns } from "./Turns.ts"
 import { shownHeaders } from "./ShownHeaders.ts"
 import { uuidV7 } from "./Uuid.ts"
 
@@ -180,7 +180,9 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
     const tools = toolsFor(asked, route)
     const find = tools.length > 0 || asked.tools.names.length > 0 ? sessions.recall(actor) : null
     const whole =
-      find === null || dialect.memory === undefined ? request.body : dialect.memory.recall(request.body, find)
+      find === null || dialect.memory === undefined
+        ? request.body
+        : dialect.memory.recall(request.body, (key) => find(memoryKey(route.provider.name, key)))
     const renamed = route.model !== null && route.model !== asked.model
     const withModel = renamed ? dialect.edit.model(whole, route.model!) : whole
     const withUsage = route.provider.askUsage ? dialect.edit.askForUsage(asked, withModel) : withModel

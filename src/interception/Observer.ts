@@ -8,6 +8,8 @@ export interface Ended {
   /** Empty where it was rejected. */
   readonly turns: ReadonlyArray<Turn>
   readonly usage: ReadonlyArray<Usage>
+  /** How many calls of injected tools were run. */
+  readonly toolCalls: number
 }
 
 /** The observer, so that nothing it does can stand between an interception and its record. */

@@ -87,6 +87,7 @@ export class Settlement {
   private done = false
   private readonly turns: Array<Turn> = []
   private readonly usage: Array<Usage> = []
+  private toolCalls = 0
   private memories: ReadonlyArray<Memory> = []
   /** Whether the interception's row is known to be written. */
   begun = false
@@ -126,7 +127,7 @@ export class Settlement {
     if (this.done) return Effect.void
     this.done = true
     const close: InterceptionClose = { id: this.row.id, endedAt: this.now(), status: "rejected", error }
-    this.observe({ interception: this.row, close, turns: [], usage: [] })
+    this.observe({ interception: this.row, close, turns: [], usage: [], toolCalls: 0 })
     return this.recorder.commit({ opens: [this.row], closes: [close] })
   }
 
@@ -144,6 +145,7 @@ export class Settlement {
   ran(turn: TurnProgress, calls: ReadonlyArray<RunToolCall>): Effect.Effect<void> {
     if (calls.length === 0) return Effect.void
     const { row } = this
+    this.toolCalls += calls.length
     return this.recorder.commit({
       toolCalls: calls.map(({ call, ...came }) => ({ ...toolCallOf(row.id, turn.id, call), ...came }))
     })
@@ -176,7 +178,7 @@ export class Settlement {
       servedModel: turn?.servedModel ?? null,
       transport: this.socket !== undefined ? "ws" : (turn?.transport ?? null)
     }
-    this.observe({ interception: row, close, turns: this.turns, usage: this.usage })
+    this.observe({ interception: row, close, turns: this.turns, usage: this.usage, toolCalls: this.toolCalls })
     this.chain()
     const { memories } = this
     const kept = memories.length === 0 ? records : { ...records, memories }

@@ -211,7 +211,8 @@ export class Turns {
       if (output === null) return
       this.hidden.push({ output, injected: noCalls, results: [], responseId: turn.sight.summary.responseId })
     }
-    settlement.remember(dialect.memory.remember(sent, this.hidden))
+    const entries = dialect.memory.remember(sent, this.hidden)
+    settlement.remember(entries.map(({ key, value }) => ({ key: memoryKey(this.options.provider, key), value })))
   }
 
   /** The next turn, once the first has been shown: it can be answered in no other form. */
@@ -301,6 +302,9 @@ export class Turns {
 }
 
 const noCalls: ReadonlySet<string> = new Set()
+
+/** The key under which something is kept: signatures and encrypted items are of use to the provider that made them only. */
+export const memoryKey = (provider: string, key: string): string => `${provider} ${key}`
 
 /** What the turns of one interception share. */
 export interface TurnsOptions {

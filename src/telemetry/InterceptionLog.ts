@@ -111,9 +111,28 @@ export const lineOf = (ended: Ended, level: "INFO" | "WARN"): string => {
   const waited = turns[0]!.timeToFirstFrameMs
   if (waited !== null) line += ` first_frame_ms=${Math.round(waited)}`
   if (turns.length > 1) line += ` turns=${turns.length}`
+  if (ended.toolCalls > 0) line += ` tool_calls=${ended.toolCalls}`
+  if (close.transport === "ws") line += socketOf(turns)
   let attempts = 0
   for (const turn of turns) attempts += turn.attempts
   return `${line} attempts=${attempts}${usageOf(usage)}\n`
+}
+
+/** What went over a WebSocket, and how that was closed. */
+const socketOf = (turns: Ended["turns"]): string => {
+  let framesIn = 0
+  let framesOut = 0
+  for (const turn of turns) {
+    framesIn += turn.framesIn
+    framesOut += turn.framesOut
+  }
+  const { closeCode, closeReason, lane } = turns[turns.length - 1]!
+  let words = ""
+  if (lane !== null) words += ` lane=${text(lane)}`
+  words += ` frames_in=${framesIn} frames_out=${framesOut}`
+  if (closeCode !== null) words += ` close=${closeCode}`
+  if (closeReason !== null && closeReason !== "") words += ` close_reason=${text(closeReason)}`
+  return words
 }
 
 /** What is known of the tokens, summed over the turns, with the weakest of their provenances. */

@@ -119,6 +119,26 @@ describe("the interception log", () => {
     assert.include(line, "usage=partial")
   })
 
+  it("says how many calls of injected tools were run, and what went over a WebSocket", () => {
+    const plain = lineOf(ended({}), "INFO")
+    assert.notMatch(plain, / (?:tool_calls|lane|frames_in|close)=/)
+    const line = lineOf(
+      ended({
+        close: { transport: "ws" },
+        toolCalls: 3,
+        turns: [
+          { lane: "a", framesIn: 4, framesOut: 2 },
+          { lane: "a", framesIn: 5, framesOut: 5, closeCode: 1012, closeReason: "service restart" }
+        ]
+      }),
+      "INFO"
+    )
+    assert.include(
+      line,
+      ' turns=2 tool_calls=3 lane=a frames_in=9 frames_out=7 close=1012 close_reason="service restart" attempts=2 '
+    )
+  })
+
   it("has the time of the end, to the millisecond", () => {
     const times = [1_700_000_001_500, 1_700_000_001_007, 1_700_000_002_000, 1_700_000_001_999, 1_699_999_999_999]
     const shown = times.map((endedAt) => /timestamp=(\S+)/.exec(lineOf(ended({ close: { endedAt } }), "INFO"))?.[1])

@@ -8,6 +8,7 @@ export const ended = (change: {
   readonly close?: Partial<InterceptionClose>
   readonly turns?: ReadonlyArray<Partial<Turn>>
   readonly usage?: ReadonlyArray<Partial<Usage>>
+  readonly toolCalls?: number
 }): Ended => ({
   interception: interception("i1", change.row),
   close: {
@@ -22,5 +23,6 @@ export const ended = (change: {
   turns: (change.turns ?? [{}]).map((one, index) => turn("i1", index, one)),
   usage: (change.usage ?? [{}]).map((one, index) =>
     usage("i1", index, { input: 10, output: 20, cacheRead: 30, cacheWrite: 0, reasoning: 5, ...one })
-  )
+  ),
+  toolCalls: change.toolCalls ?? 0
 })
