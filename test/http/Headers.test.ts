@@ -180,10 +180,11 @@ describe("response headers", () => {
     })
   )
 
-  it.live.each([
+  const kinds: ReadonlyArray<readonly [name: string, type: string, body: string]> = [
     ["JSON", "application/json", completion],
     ["a stream", "text/event-stream", "data: [DONE]\n\n"]
-  ])("come back byte by byte, and a content-type once: %s", ([, type, body]) =>
+  ]
+  it.live.each(kinds)("come back byte by byte, and a content-type once: %s", ([, type, body]) =>
     Effect.gen(function* () {
       // In UTF-8 and in Latin-1; HTTP says nothing of what such bytes mean (RFC 9110, section 5.5).
       const odd = "x-request-id: caf\u00c3\u00a9 \u00e9"
