@@ -45,6 +45,7 @@ const never = [
   "trailer",
   "transfer-encoding",
   "upgrade",
+  "sec-websocket-*",
   "host",
   "content-length",
   "content-encoding",

@@ -147,7 +147,7 @@ const isUnreadable = ({ message, name }: Error): boolean =>
   name === "HTTPParserError" || (name === "SocketError" && message === "bad response")
 
 /** What a socket error says, its code first: that is what people search for. */
-const describe = (error: Error): string => {
+export const describe = (error: Error): string => {
   const code = (error as NodeJS.ErrnoException).code
   // A host with several addresses fails with one error for each.
   const inner = error instanceof AggregateError ? (error.errors[0] as Error | undefined) : undefined

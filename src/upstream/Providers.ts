@@ -4,7 +4,8 @@ import type { TransportName } from "../dialect/Dialect.ts"
 import { Address } from "./Address.ts"
 import { type Credential, hint, maskHeader } from "./Credential.ts"
 import { decoded } from "./Decoding.ts"
-import type { Exchange, Exchanger, ExchangeRequest, GiveUp, UpstreamError } from "./Exchange.ts"
+import { dial, type Dialer, type DialRequest } from "./Dial.ts"
+import type { Exchange, Exchanger, ExchangeRequest, GiveUp, HeaderMap, UpstreamError } from "./Exchange.ts"
 import { requestFilter, responseHeaders } from "./Headers.ts"
 import { httpExchange } from "./HttpExchange.ts"
 import { IdleTimers } from "./IdleTimers.ts"
@@ -12,6 +13,7 @@ import { Patience } from "./Patience.ts"
 import { isTransient, waitAfterAnswer, waitAfterFailure } from "./Retry.ts"
 import { type RoutedProvider, Routing } from "./Routing.ts"
 import { simulated } from "./Simulated.ts"
+import { socketDialer } from "./SocketDialer.ts"
 import { type CredentialUse, type FailedTurn, type OpenedTurn, type TurnRequest, Upstream } from "./Upstream.ts"
 
 /** Makes the exchanger of each provider; acquired once for all of them. */
@@ -31,6 +33,38 @@ export const Exchangers: Context.Reference<MakeExchangers> = Context.Reference<M
   { defaultValue: () => overHttp }
 )
 
+/** Makes the dialer of each provider; acquired once for all of them. */
+export type MakeDialers = (
+  config: SluiceConfig,
+  timers: IdleTimers["Service"]
+) => Effect.Effect<(provider: string, type: ProviderConfig["type"]) => Dialer, never, Scope.Scope>
+
+const overSockets: MakeDialers = ({ limits, websocket }, timers) =>
+  Effect.sync(() => {
+    const dialer = socketDialer({
+      connect: limits.connect,
+      maxPayload: websocket.max_frame_bytes,
+      write: Duration.toMillis(limits.write),
+      timers
+    })
+    return (provider, type) => (type === "simulated" ? withoutWebSocket : dialer(provider))
+  })
+
+/** How providers are dialled. By default over the network; a test puts a script here. */
+export const Dialers: Context.Reference<MakeDialers> = Context.Reference<MakeDialers>(
+  "sluice/upstream/Providers/Dialers",
+  { defaultValue: () => overSockets }
+)
+
+/** The simulated provider says it as others do that have none. */
+const withoutWebSocket: Dialer = () =>
+  Effect.succeed({
+    _tag: "Answered",
+    status: 426,
+    headers: {},
+    body: Buffer.from('{"error":{"message":"the simulated provider has no WebSockets"}}')
+  })
+
 /** One provider, ready to be called. */
 interface Provider extends RoutedProvider {
   readonly address: Address
@@ -40,6 +74,7 @@ interface Provider extends RoutedProvider {
   readonly clientFirst: boolean
   readonly filter: ReturnType<typeof requestFilter>
   readonly exchange: Exchanger
+  readonly dialer: Dialer
 }
 
 /** Where the simulated provider would be, if it were anywhere. */
@@ -52,6 +87,7 @@ export const layer = (config: SluiceConfig): Layer.Layer<Upstream, never, IdleTi
     Effect.gen(function* () {
       const timers = yield* IdleTimers
       const exchangers = yield* (yield* Exchangers)(config)
+      const dialers = yield* (yield* Dialers)(config, timers)
       const providers = new Map<string, Provider>()
       for (const [name, entry] of Object.entries(config.providers)) {
         const baseUrl = new URL(entry.base_url ?? nowhere)
@@ -70,7 +106,8 @@ export const layer = (config: SluiceConfig): Layer.Layer<Upstream, never, IdleTi
           secrets: () => secrets,
           clientFirst: entry.credentials === "client-first",
           filter: requestFilter(entry.forward_headers),
-          exchange: exchangers(name, entry.type)
+          exchange: exchangers(name, entry.type),
+          dialer: dialers(name, entry.type)
         })
       }
       const aliases = new Map(
@@ -131,6 +168,17 @@ export const layer = (config: SluiceConfig): Layer.Layer<Upstream, never, IdleTi
         }
       })
 
+      const dialLimits = { firstFrame, times: config.retries.times, maxWait }
+
+      const connect = Effect.fnUntraced(function* (request: Handshake) {
+        const provider = providers.get(request.provider)
+        if (provider === undefined) return yield* Effect.die(new Error(`no provider ${request.provider}`))
+        const secrets = secretsOfCall(provider, request)
+        const outgoing = dialRequest(provider, request)
+        const { headers, peer } = yield* dial(provider.name, provider.dialer, outgoing, dialLimits, secrets)
+        return { peer, headers: shownHeaders(headers, secrets), secrets }
+      })
+
       return Upstream.of({
         named: (name, dialect) => routing.named(name, dialect),
         forModel: (model, dialect) => routing.forModel(model, dialect),
@@ -139,7 +187,7 @@ export const layer = (config: SluiceConfig): Layer.Layer<Upstream, never, IdleTi
           return provider === undefined ? { kind: "none", hint: null } : use(provider, client)
         },
         open,
-        connect: () => Effect.die(new Error("WebSockets are not built yet")),
+        connect,
         providers: [...providers.values()],
         models: [
           ...[...aliases].map(([id, { to }]) => ({ id, provider: to.slice(0, to.indexOf("/")) })),
@@ -178,9 +226,13 @@ const use = (provider: Provider, client: Credential | null): CredentialUse => {
   return { kind: central ? "central" : "byok", hint: hint(credential.key) }
 }
 
-const exchangeRequest = (provider: Provider, turn: TurnRequest, giveUp: GiveUp): ExchangeRequest => {
-  const headers = provider.filter(turn.headers)
-  const credential = credentialFor(provider, turn.credential)
+/** What of a request does not depend on how it is carried. */
+type Handshake = Omit<TurnRequest, "method" | "body">
+
+/** Where a request goes, with which headers and whose credential. */
+const dialRequest = (provider: Provider, request: Handshake): DialRequest => {
+  const headers = provider.filter(request.headers)
+  const credential = credentialFor(provider, request.credential)
   if (credential !== null) {
     // Only Anthropic knows `x-api-key`; a bearer stays one everywhere, for it may be an OAuth token.
     if (provider.type === "anthropic" && credential.form === "x-api-key") headers["x-api-key"] = credential.key
@@ -188,27 +240,39 @@ const exchangeRequest = (provider: Provider, turn: TurnRequest, giveUp: GiveUp):
   }
   headers["accept-encoding"] = "identity"
   return {
-    method: turn.method,
     origin: provider.address.origin,
-    target: provider.address.target(turn.path, turn.query),
-    headers,
-    body: turn.body,
-    giveUp
+    target: provider.address.target(request.path, request.query),
+    headers
   }
 }
 
-const answer = (provider: Provider, turn: TurnRequest, exchange: Exchange, attempts: number): OpenedTurn => {
-  const secrets = provider.secrets().slice()
-  if (turn.credential !== null) secrets.push(turn.credential.key)
-  const headers = responseHeaders(exchange.headers)
+const exchangeRequest = (provider: Provider, turn: TurnRequest, giveUp: GiveUp): ExchangeRequest => ({
+  ...dialRequest(provider, turn),
+  method: turn.method,
+  body: turn.body,
+  giveUp
+})
+
+/** What nobody may see of the answer to a call. */
+const secretsOfCall = (provider: Provider, { credential }: Handshake): ReadonlyArray<string> =>
+  credential === null ? provider.secrets() : [...provider.secrets(), credential.key]
+
+/** The headers of an answer that a client may see. */
+const shownHeaders = (received: HeaderMap, secrets: ReadonlyArray<string>): OpenedTurn["headers"] => {
+  const headers = responseHeaders(received)
   for (const name in headers) {
     const value = headers[name]!
     headers[name] =
       typeof value === "string" ? maskHeader(value, secrets) : value.map((one) => maskHeader(one, secrets))
   }
+  return headers
+}
+
+const answer = (provider: Provider, turn: TurnRequest, exchange: Exchange, attempts: number): OpenedTurn => {
+  const secrets = secretsOfCall(provider, turn)
   return {
     status: exchange.status,
-    headers,
+    headers: shownHeaders(exchange.headers, secrets),
     transport: transportOf(exchange.headers["content-type"]),
     body: exchange.body,
     attempts,

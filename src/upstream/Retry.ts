@@ -32,7 +32,7 @@ export const waitAfterFailure = (attempt: number, maxWait: number, random: numbe
   Math.min(maxWait, firstWait * 2 ** (attempt - 1) * (0.5 + random / 2))
 
 /** What `retry-after-ms` or `retry-after` asks for, in milliseconds (RFC 9110, section 10.2.3). */
-const askedWait = (headers: HeaderMap, now: number): number | null => {
+export const askedWait = (headers: HeaderMap, now: number): number | null => {
   const milliseconds = numberIn(headers["retry-after-ms"])
   if (milliseconds !== null) return Math.max(0, milliseconds)
   const text = headers["retry-after"]
