@@ -238,6 +238,8 @@ describe("what is recorded of it", () => {
         assert.strictEqual((yield* send(`{ "input":"x", "model" :"${asked}"}`)).status, 200)
         assert.strictEqual(upstream.requests.at(-1)!.text, `{ "input":"x", "model" :"${sent}"}`)
       }
+      assert.strictEqual((yield* send('\ufeff {"model":"embed"}')).status, 200)
+      assert.strictEqual(upstream.requests.at(-1)!.text, '\ufeff {"model":"text-embedding-3-small"}')
       const count = upstream.requests.length
       for (const body of ['{"model":"nothing"}', "{}", "", "x"]) {
         const answer = yield* send(body)

@@ -1,6 +1,5 @@
 import { locate, replace } from "../../wire/JsonSpan.ts"
 import { type Dialect, noSession, noTools, type RequestView } from "../Dialect.ts"
-import { isObject } from "../Json.ts"
 import { errorBody } from "../openai-chat/Writer.ts"
 import { parsed } from "./Protocol.ts"
 import { PassThroughReader } from "./Reader.ts"
@@ -44,6 +43,6 @@ export const passThrough: Dialect = {
 }
 
 const modelOf = (raw: Buffer): string => {
-  const body = parsed(raw)
-  return isObject(body) && typeof body.model === "string" ? body.model : ""
+  const model = parsed(raw)?.model
+  return typeof model === "string" ? model : ""
 }

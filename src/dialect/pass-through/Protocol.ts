@@ -1,6 +1,7 @@
 import type { Frame } from "../../wire/Frame.ts"
 import type { DialectName, RequestView } from "../Dialect.ts"
-import { isObject } from "../Json.ts"
+import { isObject, type JsonObject } from "../Json.ts"
+import { readBody } from "../RequestBody.ts"
 import { nameOf } from "../openai-responses/Events.ts"
 
 /** The protocols whose frames inference that is passed through may be answered in. */
@@ -22,15 +23,12 @@ export const tells = ({ dataEnd, dataStart, kind }: Frame): boolean =>
 /** The protocol of a stream of which nothing has come: only calls of Responses have both `input` and `stream`. */
 export const expectedProtocol = ({ raw }: RequestView): Protocol => {
   const body = parsed(raw)
-  return isObject(body) && body.stream === true && body.input !== undefined ? "openai-responses" : "openai-chat"
+  return body !== null && body.stream === true && body.input !== undefined ? "openai-responses" : "openai-chat"
 }
 
 /** A request's body as JSON; `null` where it is none, as a form with a file in it. */
-export const parsed = (raw: Buffer): unknown => {
-  if (raw[0] !== 0x7b && !/^\s*\{/.test(raw.toString("latin1", 0, 64))) return null
-  try {
-    return JSON.parse(raw.toString("utf8"))
-  } catch {
-    return null
-  }
+export const parsed = (raw: Buffer): JsonObject | null => {
+  if (raw[0] !== 0x7b && !/^(\xef\xbb\xbf)?\s*\{/.test(raw.toString("latin1", 0, 64))) return null
+  const body = readBody(raw, (value) => ({ value }))
+  return "value" in body ? body.value : null
 }
