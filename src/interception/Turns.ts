@@ -171,11 +171,15 @@ export class Turns {
     // The upstream has said all; its connection is not kept while tools run.
     yield* Scope.close(this.turnScope, Exit.void)
     const last = progress.index + 1 >= maxTurns
+    const injected = calls.filter((call) => call.runner === "gateway")
     if (last && !mixed) {
       yield* settlement.settleTurn(progress, sight, ending)
+      yield* settlement.ran(
+        progress,
+        injected.map((call) => ({ call, serverUrl: null, error: outOfTurns, durationMs: 0 }))
+      )
       return yield* this.error(new OutOfTurns({ turns: maxTurns }))
     }
-    const injected = calls.filter((call) => call.runner === "gateway")
     // In this order, so that the turn is on record before its calls.
     const settled = settlement.settleTurn(progress, sight, ending)
     const [, results] = yield* Effect.all([settled, this.runTools(progress, injected)], { concurrency: 2 })
@@ -339,6 +343,9 @@ export const clientGone: Ending = {
   error: recordError("client_gone", "the client left"),
   complete: false
 }
+
+/** What is said of the injected calls of the last turn there may be. */
+const outOfTurns = recordError("internal", "it was not run: its turn was the last that tools.max_turns allows")
 
 /** Whether a body is worth holding to be read: what is passed through may be sound or pictures. */
 const readable = (dialect: Dialect, opened: OpenedTurn): boolean =>
