@@ -111,6 +111,8 @@ export const loop = Effect.fnUntraced(function* (
 ) {
   const services = yield* Layer.build(ScriptedTools.layer(tools))
   const made = yield* engine(dialect, turns, options).pipe(Effect.provide(services))
+  // A test that fails with commits held is not to wait for them.
+  yield* Effect.addFinalizer(() => Effect.sync(() => made.ledger.release()))
   const ask: Loop["ask"] = (more = {}) =>
     made.call(dialect.request(transport === "sse", { ...dialect.toolLoop.clientTools([clientTool]), ...more }))
   return { ...made, transport, tools: Context.get(services, ScriptedTools), ask } satisfies Loop
