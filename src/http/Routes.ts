@@ -20,6 +20,7 @@ import { Lifecycle, type OpenCall } from "./Lifecycle.ts"
 import { anthropicModels, isAnthropicCaller, modelAt, openAiModels } from "./Models.ts"
 import { interceptedPaths, targetOf } from "./Paths.ts"
 import { openRelay } from "./Relay.ts"
+import { serveSocket, turnToHttp } from "./Sockets.ts"
 import { openStoredResponse, storedResponseOf } from "./StoredResponses.ts"
 import {
   addressOf,
@@ -57,6 +58,8 @@ interface Call {
   /** The path behind the provider's name. */
   readonly path: string
   readonly query: string
+  /** How it is ended before its time, where that is not by breaking it off. */
+  end: (() => void) | null
 }
 
 /** Who is asked with which body, or why nobody is. */
@@ -174,6 +177,28 @@ const makeHandler = Effect.gen(function* () {
     (effect, call) => Effect.catch(effect, (refused) => Effect.sync(() => sendRefusal(call.response, refused)))
   )
 
+  /** A WebSocket, each of whose requests is an interception. */
+  const socket = (call: Call) =>
+    serveSocket({
+      incoming: call.incoming,
+      response: call.response,
+      request: inbound(call, "openai-responses"),
+      config,
+      interception,
+      upstream,
+      timers,
+      onOpen: (connection) => {
+        call.open.arriving()
+        call.end = () => (lifecycle.phase() === "draining" ? connection.drain() : connection.shutDown())
+      }
+    }).pipe(
+      Effect.catch(({ error, headers }) =>
+        Effect.map(interception.reject(inbound(call, "openai-responses"), error), (refused) =>
+          sendRefusal(call.response, refused, headers)
+        )
+      )
+    )
+
   /** A call of an intercepted route that is refused for its method, or because it would be a WebSocket. */
   const rejectMethod = (call: Call, dialect: InboundRequest["dialect"]) => {
     const [error, headers] = wantsWebSocket(call.incoming)
@@ -250,6 +275,9 @@ const makeHandler = Effect.gen(function* () {
     if (listed !== null) return Effect.sync(() => sendModels(call, listed.body))
     switch (target._tag) {
       case "Intercepted":
+        if (wantsWebSocket(call.incoming) && target.dialect === "openai-responses" && config.websocket.enabled) {
+          return socket(call)
+        }
         if (call.incoming.method !== "POST") return rejectMethod(call, target.dialect)
         return intercept(call, target.dialect)
       case "PassedThrough":
@@ -271,13 +299,18 @@ const makeHandler = Effect.gen(function* () {
       if (refusedAtTheDoor(admit, incoming, response)) return Effect.succeed(answered(response))
       const { path, query } = addressOf(incoming.url!)
       // Node leaves a connection that was to be upgraded to whoever answers on it.
-      if (wantsWebSocket(incoming)) response.once("finish", () => incoming.socket.destroySoon())
+      if (wantsWebSocket(incoming)) {
+        response.once("finish", () => {
+          if (response.statusCode !== 101) incoming.socket.destroySoon()
+        })
+      }
       if (lifecycle.phase() !== "serving") {
         response.setHeader("connection", "close")
         sendError(response, shuttingDown, uuidV7(Date.now()))
         return Effect.succeed(answered(response))
       }
       const open = lifecycle.enter(() => {
+        if (call.end !== null) return call.end()
         // An answer that has begun is ended by its interception, in words of its dialect.
         if (response.headersSent) return
         response.setHeader("connection", "close")
@@ -289,7 +322,8 @@ const makeHandler = Effect.gen(function* () {
         open,
         provider,
         path: provider === null ? path : path.slice(provider.length + 1),
-        query
+        query,
+        end: null
       }
       // Its upstream may be read on for a client that has left; that ends with the scope.
       let sides = 1
@@ -338,9 +372,6 @@ const finish = (response: ServerResponse, error: GatewayError): void => {
   if (response.headersSent) breakOff(response)
   else sendError(response, error, uuidV7(Date.now()))
 }
-
-/** A 426 names the protocol to turn to (RFC 9110, section 15.5.22), and the connection option for that (section 7.8). */
-const turnToHttp = { upgrade: "HTTP/1.1", connection: "upgrade, close" }
 
 const isRead = (request: IncomingMessage): boolean => request.method === "GET" || request.method === "HEAD"
 

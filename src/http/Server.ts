@@ -13,6 +13,7 @@ import type { ToolCatalog } from "../tools/ToolCatalog.ts"
 import type { IdleTimers, Upstream } from "../upstream/Upstream.ts"
 import { Lifecycle } from "./Lifecycle.ts"
 import { wantsWebSocket } from "./Requests.ts"
+import { keepUpgrades } from "./Upgrade.ts"
 
 /** The listener could not be started. */
 export class ListenError extends Schema.TaggedError<ListenError>()("ListenError", {
@@ -75,6 +76,7 @@ export const serve = Effect.fnUntraced(function* (
     // Any other protocol is an offer that may be ignored, as Java's client makes with every request.
     shouldUpgradeCallback: wantsWebSocket
   })
+  keepUpgrades(server)
   const listener = HttpRouter.serve(routes, {
     disableLogger: true,
     disableListenLog: true,
