@@ -1,87 +1,47 @@
-import { Cause, Deferred, Effect } from "effect"
-import type { Peer, PeerClose, PeerMessage } from "../../src/upstream/Peer.ts"
-import { PeerGone } from "../../src/upstream/Peer.ts"
+import { createServer } from "node:http"
+import type { AddressInfo, Socket } from "node:net"
+import { Context, Deferred, Effect, Layer, type Scope } from "effect"
+import { WebSocketServer } from "ws"
+import { IdleTimers, type Peer } from "../../src/upstream/Upstream.ts"
+import { connectionOptions, WebSocketPeer, type WebSocketPeerOptions } from "../../src/upstream/WebSocketPeer.ts"
+import { type ClientSocket, WebSocketClient } from "./WebSocketClient.ts"
 
-/** One end of a pair. What a test does with it is synchronous. */
-export class Side implements Peer {
-  readonly received: Array<string> = []
-  /** Messages that were not pulled yet. */
-  private waiting: Array<PeerMessage> = []
-  private wake: (() => void) | undefined
-  private ended: PeerClose | null = null
-  private readonly over = Deferred.makeUnsafe<PeerClose>()
-  other!: Side
+/** Timers that run by the clock of the test they are made in. */
+export const idleTimers: Effect.Effect<IdleTimers["Service"], never, Scope.Scope> = Effect.map(
+  Layer.build(IdleTimers.layer),
+  Context.get(IdleTimers)
+)
 
-  /** Says something to the other end. */
-  say(message: string | object | Buffer): void {
-    const binary = Buffer.isBuffer(message)
-    const data = binary ? message : Buffer.from(typeof message === "string" ? message : JSON.stringify(message))
-    this.other.take({ data, binary })
-  }
+/** A peer, and the end of a test that it is connected with over a real socket. */
+export interface PeerPair {
+  readonly peer: Peer
+  readonly client: ClientSocket
+  /** What the peer goes over. */
+  readonly socket: Socket
+  readonly timers: IdleTimers["Service"]
+}
 
-  /** Closes the connection from this end. */
-  leave(code: number, reason = ""): void {
-    this.finish({ code, reason })
-    this.other.finish({ code, reason })
-  }
-
-  private take(message: PeerMessage): void {
-    if (this.ended !== null) return
-    this.received.push(message.data.toString())
-    this.waiting.push(message)
-    this.wake?.()
-  }
-
-  private finish(close: PeerClose): void {
-    if (this.ended !== null) return
-    this.ended = close
-    Deferred.doneUnsafe(this.over, Effect.succeed(close))
-    this.wake?.()
-  }
-
-  readonly pull: Peer["pull"] = Effect.suspend(() => {
-    const ready: Peer["pull"] = Effect.suspend(() => {
-      const [first, ...rest] = this.waiting
-      this.waiting = []
-      return first === undefined ? Cause.done() : Effect.succeed([first, ...rest] as const)
-    })
-    if (this.waiting.length > 0 || this.ended !== null) return ready
-    return Effect.callback<readonly [PeerMessage, ...Array<PeerMessage>], Cause.Done>((resume) => {
-      this.wake = () => {
-        this.wake = undefined
-        resume(ready)
-      }
+/** Makes a peer, by default with a write deadline of ten seconds and messages of 64 KiB at most. */
+export const peerPair = Effect.fnUntraced(function* (
+  options: Partial<WebSocketPeerOptions> & { readonly maxPayload?: number; readonly keep?: boolean } = {}
+): Effect.fn.Return<PeerPair, never, Scope.Scope> {
+  const timers = options.timers ?? (yield* idleTimers)
+  const accepted = Deferred.makeUnsafe<{ readonly peer: WebSocketPeer; readonly socket: Socket }>()
+  const acceptor = new WebSocketServer({ ...connectionOptions(options.maxPayload ?? 65_536), noServer: true })
+  const server = createServer().on("upgrade", (request, socket, head) => {
+    acceptor.handleUpgrade(request, socket, head, (webSocket) => {
+      const peer = new WebSocketPeer(webSocket, socket as Socket, { write: 10_000, ...options, timers })
+      Deferred.doneUnsafe(accepted, Effect.succeed({ peer, socket: socket as Socket }))
     })
   })
-
-  send(data: Buffer): Effect.Effect<void, PeerGone> {
-    return Effect.suspend(() => {
-      if (this.ended !== null) return Effect.fail(new PeerGone(this.ended))
-      this.say(data.toString())
-      return Effect.void
-    })
-  }
-
-  close(code: number, reason: string): Effect.Effect<void> {
-    return Effect.sync(() => this.leave(code, reason))
-  }
-
-  readonly closed = Deferred.await(this.over)
-
-  closing(): PeerClose | null {
-    return this.ended
-  }
-
-  /** What was received, as JSON. */
-  get events(): ReadonlyArray<{ readonly [name: string]: unknown }> {
-    return this.received.map((text) => JSON.parse(text))
-  }
-}
-
-/** The two ends of a WebSocket without a network. */
-export const peerPair = (): readonly [Side, Side] => {
-  const sides = [new Side(), new Side()] as const
-  sides[0].other = sides[1]
-  sides[1].other = sides[0]
-  return sides
-}
+  yield* Effect.acquireRelease(
+    Effect.callback<void>((resume) => {
+      server.listen(0, "127.0.0.1", () => resume(Effect.void))
+    }),
+    () => Effect.sync(() => server.close())
+  )
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const client = yield* Effect.orDie(WebSocketClient.connect(url, { keep: options.keep ?? true }))
+  const { peer, socket } = yield* Effect.acquireRelease(Deferred.await(accepted), ({ peer }) => peer.release)
+  return { peer, client, socket, timers }
+})
