@@ -20,45 +20,56 @@ const headLength = 96
 const quote = 0x22
 const space = 0x20
 
+/** How data begins or ends whose `type` is a name. */
+interface Forms {
+  readonly first: string
+  readonly last: string
+}
+
+/** Those of the names that came last: a stream has few. */
+const forms = new Map<string, Forms>()
+const mostForms = 256
+
+const formsOf = (name: string): Forms => {
+  const known = forms.get(name)
+  if (known !== undefined) return known
+  const written = JSON.stringify(name)
+  const made = { first: `${typeFirst}${written}`, last: `"type":${written}}` }
+  if (forms.size === mostForms) forms.clear()
+  forms.set(name, made)
+  return made
+}
+
 /**
  * What an event is called: the `type` in its data, by which OpenAI's SDKs and Codex read it, or, where it says nothing of
  * that, its `event:` line. Empty where neither is there, or no data. The data is not parsed for it.
  */
 export const nameOf = (frame: Frame): string => {
-  const { dataEnd, dataStart, event, source } = frame
+  const { dataEnd, dataStart, event, text } = frame
   if (dataStart === dataEnd) return ""
-  // Where the frame's cutter had no text at hand, the beginning of the data is enough of it.
-  const text = frame.text ?? source.toString("latin1", dataStart, Math.min(dataEnd, dataStart + headLength))
-  const start = frame.text === null ? 0 : dataStart
-  if (text.startsWith(typeFirst, start)) {
-    let from = start + typeFirst.length
-    if (text.charCodeAt(from) === space) from++
-    if (text.charCodeAt(from++) === quote) {
-      // Nearly always both say the same: then nothing has to be cut out.
-      if (event !== "" && text.charCodeAt(from + event.length) === quote && text.startsWith(event, from)) return event
-      const end = text.indexOf('"', from)
-      const name = end === -1 || end - start > headLength ? "\\" : text.slice(from, end)
-      if (!name.includes("\\")) return name
-    }
+  if (event !== "" && text !== null) {
+    // Nearly always both say the same: then nothing has to be cut out.
+    const { first, last } = formsOf(event)
+    if (text.startsWith(first, dataStart) || text.startsWith(last, dataEnd - last.length)) return event
   }
-  return laterNameOf(frame)
+  return firstTypeOf(frame) ?? typeOf(frame) ?? (event.startsWith(prefix) || event === "error" ? event : "")
 }
 
-/** The name of an event whose `type` does not stand first, or is written in a way that has to be read. */
-const laterNameOf = (frame: Frame): string => {
-  const { event } = frame
-  const isNamed = event.startsWith(prefix) || event === "error"
-  if (isNamed && endsWithType(frame, event)) return event
+/** The `type` of an event where it stands first and in one piece. */
+const firstTypeOf = ({ dataEnd, dataStart, source }: Frame): string | null => {
+  const text = source.toString("latin1", dataStart, Math.min(dataEnd, dataStart + headLength))
+  if (!text.startsWith(typeFirst)) return null
+  const from = typeFirst.length + (text.charCodeAt(typeFirst.length) === space ? 1 : 0)
+  const end = text.charCodeAt(from) === quote ? text.indexOf('"', from + 1) : -1
+  const name = text.slice(from + 1, end)
+  return end === -1 || name.includes("\\") ? null : name
+}
+
+/** The `type` of an event, wherever it stands. */
+const typeOf = (frame: Frame): string | null => {
   const data = frame.dataBytes
   const span = locate(data, ["type"])
-  const type = span === null || data[span.start] !== quote ? null : readString(data, span.start, span.end)
-  return type ?? (isNamed ? event : "")
-}
-
-/** Whether the last member of an event's data is a `type` of this name: some servers write it there. */
-const endsWithType = ({ dataEnd, dataStart, source }: Frame, name: string): boolean => {
-  const last = `"type":"${name}"}`
-  return source.toString("latin1", Math.max(dataStart, dataEnd - last.length), dataEnd) === last
+  return span === null || data[span.start] !== quote ? null : readString(data, span.start, span.end)
 }
 
 /** Whether an event of this name is about the response as a whole, and so may hold a response object. */

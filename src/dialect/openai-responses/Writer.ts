@@ -40,7 +40,9 @@ export class ResponsesWriter implements AnswerWriter {
       out.push(this.renamed(shown, bodyModel))
       return
     }
-    const name = nameOf(frame)
+    // What its reader had no reason to parse ends nothing: of a delta no more is asked, and nearly all events are deltas.
+    const isDelta = frame.peek === undefined && frame.event.endsWith(".delta")
+    const name = isDelta ? frame.event : nameOf(frame)
     if (turn > 0) {
       this.pushLater(frame, name, out)
       return
