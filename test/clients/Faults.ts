@@ -37,7 +37,7 @@ export const faulty = (): ModelScript => {
     }
     if (fault === "mute") return { before: [{ hang: true }] }
     if (!asked.stream) {
-      const body = bodyOf(asked.dialect, { ...answer, model: asked.model })
+      const body = bodyOf(asked.dialect, { ...answer, model: asked.model }, asked.body)
       const broken: RawStep = fault === "reset" ? { reset: true } : { fin: true }
       // A length that is not kept is how a connection that closes can be told from the end of a body.
       const headers = { "content-type": "application/json", "content-length": String(Buffer.byteLength(body)) }

@@ -79,7 +79,7 @@ export const say = (asked: Asked, answer: Omit<ModelAnswer, "model">): RawTurn =
   const whole = { ...answer, model: asked.model }
   return asked.stream
     ? { headers: streamHeaders, steps: eventsOf(asked.dialect, whole, asked.body) }
-    : { headers: { "content-type": "application/json" }, steps: [bodyOf(asked.dialect, whole)] }
+    : { headers: { "content-type": "application/json" }, steps: [bodyOf(asked.dialect, whole, asked.body)] }
 }
 
 /** The events of an answer, for a script that does something between them. */
@@ -127,7 +127,7 @@ export const assistant = (asked: Asked, turn: number): Omit<ModelAnswer, "model"
   const name = Object.keys(reading).find((tool) => asked.tools.includes(tool))
   if (file !== undefined && name !== undefined && asked.results === null) {
     const args = reading[name]?.(file) ?? {}
-    return { turn, thought: "A tool can read this.", text: "I look.", call: { name, arguments: args } }
+    return { turn, thought: "A tool can read this.", text: "I look.", calls: [{ name, arguments: args }] }
   }
   const lines = (asked.results ?? asked.prompt).trim().split("\n")
   // Agents put what they know of a command around its output.

@@ -1,14 +1,20 @@
 /** The protocols that the model speaks. */
 export type DialectName = "openai-chat" | "openai-responses" | "anthropic-messages"
 
-/** What the model says in one turn: thoughts, text and then a call, whichever there are. */
+/** A tool that the model calls. */
+export interface ModelCall {
+  readonly name: string
+  readonly arguments: object
+}
+
+/** What the model says in one turn: thoughts, text and then calls, whichever there are. */
 export interface ModelAnswer {
   /** Makes the ids of this turn, so that no two are alike. */
   readonly turn: number
   readonly model: string
   readonly thought?: string
   readonly text?: string
-  readonly call?: { readonly name: string; readonly arguments: object }
+  readonly calls?: ReadonlyArray<ModelCall>
 }
 
 type Json = { readonly [name: string]: unknown }
@@ -23,9 +29,13 @@ const pieces = (text: string): ReadonlyArray<string> => text.match(/.{1,7}/gsu) 
 
 const idOf = (prefix: string, { turn }: ModelAnswer): string => `${prefix}_${String(turn).padStart(24, "0")}`
 
-/** The id of the call of a turn, which its result names. */
-export const callIdOf = (dialect: DialectName, answer: ModelAnswer): string =>
-  idOf(dialect === "anthropic-messages" ? "toolu" : "call", answer)
+const callsOf = ({ calls = [] }: ModelAnswer): ReadonlyArray<ModelCall> => calls
+
+/** The id of a call of a turn, which its result names. */
+const callIdOf = (dialect: DialectName, answer: ModelAnswer, place: number): string => {
+  const id = idOf(dialect === "anthropic-messages" ? "toolu" : "call", answer)
+  return place === 0 ? id : `${id}_${place}`
+}
 
 // Chat: https://platform.openai.com/docs/api-reference/chat-streaming
 
@@ -37,11 +47,13 @@ const chatUsage = {
   completion_tokens_details: { reasoning_tokens: usage.reasoning, audio_tokens: 0 }
 }
 
-const chatCall = (answer: ModelAnswer, args: string) => ({
-  id: callIdOf("openai-chat", answer),
+const chatCall = (answer: ModelAnswer, call: ModelCall, place: number, args: string) => ({
+  id: callIdOf("openai-chat", answer, place),
   type: "function",
-  function: { name: answer.call?.name, arguments: args }
+  function: { name: call.name, arguments: args }
 })
+
+const finishReason = (answer: ModelAnswer): string => (callsOf(answer).length === 0 ? "stop" : "tool_calls")
 
 const chatEvents = (answer: ModelAnswer, request: Json): ReadonlyArray<string> => {
   const { include_usage = false } = (request["stream_options"] ?? {}) as { readonly include_usage?: boolean }
@@ -58,19 +70,18 @@ const chatEvents = (answer: ModelAnswer, request: Json): ReadonlyArray<string> =
     })}\n\n`
   const delta = (said: object, finish_reason: string | null = null) =>
     chunk([{ index: 0, delta: said, logprobs: null, finish_reason }])
-  const { call, text = "" } = answer
+  const { text = "" } = answer
+  const calls = callsOf(answer)
   return [
-    delta({ role: "assistant", content: call === undefined ? "" : null, refusal: null }),
+    delta({ role: "assistant", content: calls.length === 0 ? "" : null, refusal: null }),
     ...pieces(text).map((content) => delta({ content })),
-    ...(call === undefined
-      ? []
-      : [
-          delta({ tool_calls: [{ index: 0, ...chatCall(answer, "") }] }),
-          ...pieces(JSON.stringify(call.arguments)).map((piece) =>
-            delta({ tool_calls: [{ index: 0, function: { arguments: piece } }] })
-          )
-        ]),
-    delta({}, call === undefined ? "stop" : "tool_calls"),
+    ...calls.flatMap((call, index) => [
+      delta({ tool_calls: [{ index, ...chatCall(answer, call, index, "") }] }),
+      ...pieces(JSON.stringify(call.arguments)).map((piece) =>
+        delta({ tool_calls: [{ index, function: { arguments: piece } }] })
+      )
+    ]),
+    delta({}, finishReason(answer)),
     ...(include_usage ? [chunk([], { usage: chatUsage })] : []),
     "data: [DONE]\n\n"
   ]
@@ -89,10 +100,16 @@ const chatBody = (answer: ModelAnswer) => ({
         content: answer.text ?? null,
         refusal: null,
         annotations: [],
-        ...(answer.call === undefined ? {} : { tool_calls: [chatCall(answer, JSON.stringify(answer.call.arguments))] })
+        ...(callsOf(answer).length === 0
+          ? {}
+          : {
+              tool_calls: callsOf(answer).map((call, place) =>
+                chatCall(answer, call, place, JSON.stringify(call.arguments))
+              )
+            })
       },
       logprobs: null,
-      finish_reason: answer.call === undefined ? "stop" : "tool_calls"
+      finish_reason: finishReason(answer)
     }
   ],
   usage: chatUsage,
@@ -102,7 +119,7 @@ const chatBody = (answer: ModelAnswer) => ({
 
 // Responses: https://platform.openai.com/docs/api-reference/responses-streaming
 
-const response = (answer: ModelAnswer, status: string, more: object) => ({
+const response = (answer: ModelAnswer, request: Json, status: string, more: object) => ({
   id: idOf("resp", answer),
   object: "response",
   created_at: created,
@@ -120,7 +137,7 @@ const response = (answer: ModelAnswer, status: string, more: object) => ({
   temperature: 1,
   text: { format: { type: "text" } },
   tool_choice: "auto",
-  tools: [],
+  tools: request["tools"] ?? [],
   top_p: 1,
   truncation: "disabled",
   metadata: {},
@@ -152,22 +169,18 @@ const outputItems = (answer: ModelAnswer): ReadonlyArray<Json> => [
           role: "assistant"
         }
       ]),
-  ...(answer.call === undefined
-    ? []
-    : [
-        {
-          id: idOf("fc", answer),
-          type: "function_call",
-          status: "completed",
-          arguments: JSON.stringify(answer.call.arguments),
-          call_id: callIdOf("openai-responses", answer),
-          name: answer.call.name
-        }
-      ])
+  ...callsOf(answer).map((call, place) => ({
+    id: `${idOf("fc", answer)}${place === 0 ? "" : `_${place}`}`,
+    type: "function_call",
+    status: "completed",
+    arguments: JSON.stringify(call.arguments),
+    call_id: callIdOf("openai-responses", answer, place),
+    name: call.name
+  }))
 ]
 
-const completed = (answer: ModelAnswer) =>
-  response(answer, "completed", {
+const completed = (answer: ModelAnswer, request: Json) =>
+  response(answer, request, "completed", {
     output: outputItems(answer),
     usage: {
       input_tokens: usage.input,
@@ -219,13 +232,13 @@ const itemEvents = (answer: ModelAnswer, item: Json, output_index: number): Read
 
 const named = (event: Json): string => `event: ${String(event["type"])}\ndata: ${JSON.stringify(event)}\n\n`
 
-const responsesEvents = (answer: ModelAnswer): ReadonlyArray<string> => {
-  const begun = response(answer, "in_progress", { output: [], usage: null })
+const responsesEvents = (answer: ModelAnswer, request: Json): ReadonlyArray<string> => {
+  const begun = response(answer, request, "in_progress", { output: [], usage: null })
   return [
     { type: "response.created", response: begun },
     { type: "response.in_progress", response: begun },
     ...outputItems(answer).flatMap((item, index) => itemEvents(answer, item, index)),
-    { type: "response.completed", response: completed(answer) }
+    { type: "response.completed", response: completed(answer, request) }
   ].map(({ type, ...rest }, sequence_number) => named({ type, sequence_number, ...rest }))
 }
 
@@ -254,16 +267,12 @@ const contentBlocks = (answer: ModelAnswer): ReadonlyArray<Json> => [
     ? []
     : [{ type: "thinking", thinking: answer.thought, signature: `EqoB${answer.turn}==` }]),
   ...(answer.text === undefined ? [] : [{ type: "text", text: answer.text }]),
-  ...(answer.call === undefined
-    ? []
-    : [
-        {
-          type: "tool_use",
-          id: callIdOf("anthropic-messages", answer),
-          name: answer.call.name,
-          input: answer.call.arguments
-        }
-      ])
+  ...callsOf(answer).map((call, place) => ({
+    type: "tool_use",
+    id: callIdOf("anthropic-messages", answer, place),
+    name: call.name,
+    input: call.arguments
+  }))
 ]
 
 const blockEvents = (block: Json, index: number): ReadonlyArray<Json> => {
@@ -294,7 +303,7 @@ const blockEvents = (block: Json, index: number): ReadonlyArray<Json> => {
   }
 }
 
-const stopReason = (answer: ModelAnswer): string => (answer.call === undefined ? "end_turn" : "tool_use")
+const stopReason = (answer: ModelAnswer): string => (callsOf(answer).length === 0 ? "end_turn" : "tool_use")
 
 const messagesEvents = (answer: ModelAnswer): ReadonlyArray<string> => [
   named({
@@ -324,19 +333,19 @@ export const eventsOf = (dialect: DialectName, answer: ModelAnswer, request: Jso
     case "openai-chat":
       return chatEvents(answer, request)
     case "openai-responses":
-      return responsesEvents(answer)
+      return responsesEvents(answer, request)
     case "anthropic-messages":
       return messagesEvents(answer)
   }
 }
 
 /** The body of an answer that is not streamed. */
-export const bodyOf = (dialect: DialectName, answer: ModelAnswer): string => {
+export const bodyOf = (dialect: DialectName, answer: ModelAnswer, request: Json): string => {
   switch (dialect) {
     case "openai-chat":
       return JSON.stringify(chatBody(answer))
     case "openai-responses":
-      return JSON.stringify(completed(answer))
+      return JSON.stringify(completed(answer, request))
     case "anthropic-messages":
       return JSON.stringify(messagesBody(answer))
   }
