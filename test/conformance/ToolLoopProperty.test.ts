@@ -67,7 +67,8 @@ const turnOf = (random: Random, place: number, last: boolean): Partial<LoopTurn>
     ...(last && random.chance(15) ? { stop: "length" } : {}),
     lateName: random.chance(25),
     interleaved: random.chance(25),
-    firstIndex: random.chance(15) ? 1 + random.below(3) : 0
+    // Where the upstream leaves indexes out before calls of the client's, they stay out.
+    firstIndex: own === 0 && random.chance(15) ? 1 + random.below(3) : 0
   }
 }
 
@@ -79,7 +80,7 @@ const scriptOf = (random: Random): ReadonlyArray<LoopTurn> => {
 describe.each(rows)("any turns in $title", ({ dialect, transport }) => {
   it.effect("are shown, asked for and recorded as they follow from what the model said, however they are cut", () =>
     Effect.gen(function* () {
-      for (let seed = 0; seed < 60; seed++) {
+      for (let seed = 0; seed < 40; seed++) {
         const random = new Random(seed)
         const turns = scriptOf(random)
         const longest = random.pick([1, 5, 60, 400, 100_000])
@@ -89,9 +90,11 @@ describe.each(rows)("any turns in $title", ({ dialect, transport }) => {
           turns.map((turn) => sent(dialect, transport, turn, (bytes) => random.cut(bytes, longest)))
         )
         const call = yield* made.ask()
+        const waits = () => made.tools.calls.some(({ outcome }) => outcome === undefined)
         for (let n = 0; n < turns.length && call.ending === "open"; n++) {
-          for (let waits = 0; waits < 20; waits++) yield* settleDown(() => call.ending !== "open")
-          yield* TestClock.adjust("5 seconds")
+          yield* settleDown(() => call.ending !== "open" || waits())
+          yield* settleDown(() => call.ending !== "open")
+          if (waits()) yield* TestClock.adjust("5 seconds")
         }
         yield* call.ended
         try {
@@ -113,8 +116,8 @@ describe.each(rows)("any turns in $title", ({ dialect, transport }) => {
       const turns = turnsOf([say("I 👋. "), looks("one", '{"q":"hidden 👋"}'), edits("two")])
       const whole = Buffer.from(sentText())
       const from = whole.indexOf("hidden_look_one") - 60
-      const to = whole.lastIndexOf("hidden_look_one") + 400
-      for (let at = Math.max(1, from); at < Math.min(to, whole.length); at += 3) {
+      const to = from + 1100
+      for (let at = Math.max(1, from); at < Math.min(to, whole.length); at += 4) {
         const halves = [whole.subarray(0, at), whole.subarray(at)]
         const made = yield* loop(dialect, transport, [sent(dialect, transport, turns[0]!, () => halves)])
         const call = yield* made.ask()
