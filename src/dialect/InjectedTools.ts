@@ -44,3 +44,22 @@ export const contentOf = ({ content, isError }: ToolResult): ReadonlyArray<ToolC
   if (first?.type !== "text") return [{ type: "text", text: `${errorPrefix}the tool failed` }, ...content]
   return saysSo.test(first.text) ? content : content.with(at, { type: "text", text: errorPrefix + first.text })
 }
+
+/**
+ * Writes tools as the elements of a JSON list: once for each array of tools, since the same one is added to many requests.
+ *
+ * @param write one tool as its dialect defines it, as JSON text
+ */
+export const definitionsBy = (
+  write: (tool: ToolDefinition) => string
+): ((tools: ReadonlyArray<ToolDefinition>) => string) => {
+  const written = new WeakMap<ReadonlyArray<ToolDefinition>, string>()
+  return (tools) => {
+    let text = written.get(tools)
+    if (text === undefined) {
+      text = tools.map(write).join(",")
+      written.set(tools, text)
+    }
+    return text
+  }
+}

@@ -59,8 +59,9 @@ export class Turns {
     this.upstreams = Scope.forkUnsafe(scope)
     this.turnScope = this.upstreams
     this.mayGoOn = options.tools.length > 0
-    this.byName = new Map(options.tools.map((tool) => [tool.name, tool]))
-    this.injected = new Set(this.byName.keys())
+    const { byName, names } = this.mayGoOn ? indexOf(options.tools) : noIndex
+    this.byName = byName
+    this.injected = names
     this.progress = beginTurn(uuidV7(settlement.row.startedAt), 0, settlement.row.startedAt)
   }
 
@@ -72,16 +73,18 @@ export class Turns {
     if (this.mayGoOn) this.turnScope = Scope.forkUnsafe(this.upstreams)
     return this.options.open({ ...this.options.request, body }).pipe(
       Scope.provide(this.turnScope),
-      Effect.tap((opened) => {
-        progress.httpStatus = opened.status
-        progress.attempts = opened.attempts
-        progress.transport = opened.transport
-        this.opened = opened
-        return Effect.void
-      }),
-      Effect.tapError(({ attempts }) => {
-        progress.attempts = attempts
-        return Effect.void
+      Effect.matchEffect({
+        onSuccess: (opened) => {
+          progress.httpStatus = opened.status
+          progress.attempts = opened.attempts
+          progress.transport = opened.transport
+          this.opened = opened
+          return Effect.succeed(opened)
+        },
+        onFailure: (failed) => {
+          progress.attempts = failed.attempts
+          return Effect.fail(failed)
+        }
       })
     )
   }
@@ -309,6 +312,27 @@ const noCalls: ReadonlySet<string> = new Set()
 
 /** The key under which something is kept: signatures and encrypted items are of use to the provider that made them only. */
 export const memoryKey = (provider: string, key: string): string => `${provider} ${key}`
+
+/** Tools by their names. */
+interface ToolIndex {
+  readonly byName: ReadonlyMap<string, InjectedTool>
+  readonly names: ReadonlySet<string>
+}
+
+const noIndex: ToolIndex = { byName: new Map(), names: new Set() }
+
+/** The catalogue answers the same tools until something changes. */
+const indexes = new WeakMap<ReadonlyArray<InjectedTool>, ToolIndex>()
+
+const indexOf = (tools: ReadonlyArray<InjectedTool>): ToolIndex => {
+  let index = indexes.get(tools)
+  if (index === undefined) {
+    const byName = new Map(tools.map((tool) => [tool.name, tool]))
+    index = { byName, names: new Set(byName.keys()) }
+    indexes.set(tools, index)
+  }
+  return index
+}
 
 /** What the turns of one interception share. */
 export interface TurnsOptions {

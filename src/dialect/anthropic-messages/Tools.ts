@@ -1,5 +1,11 @@
 import { type Edit, edit, elements, insert, locate, locateAll, type Span, set } from "../../wire/JsonSpan.ts"
-import { describePart, type ToolContent, type ToolDefinition, type ToolResult } from "../InjectedTools.ts"
+import {
+  definitionsBy,
+  describePart,
+  type ToolContent,
+  type ToolDefinition,
+  type ToolResult
+} from "../InjectedTools.ts"
 import { isObject, type JsonObject } from "../Json.ts"
 import { blocksOf, isBlank } from "./Blocks.ts"
 
@@ -8,7 +14,7 @@ import { blocksOf, isBlank } from "./Blocks.ts"
  * (`cache_control`), which then covers them too, and they change less often than a client's own.
  */
 export const injectTools = (body: Buffer, tools: ReadonlyArray<ToolDefinition>): Buffer => {
-  const raw = tools.map(toolText).join(",")
+  const raw = definitions(tools)
   const listed = locate(body, ["tools"])
   const edited =
     listed !== null && body[listed.start] === openBracket
@@ -19,10 +25,10 @@ export const injectTools = (body: Buffer, tools: ReadonlyArray<ToolDefinition>):
 
 const openBracket = 0x5b
 
-const toolText = ({ name, description, inputSchema }: ToolDefinition): string => {
+const definitions = definitionsBy(({ name, description, inputSchema }) => {
   const described = description === null ? "" : `,"description":${JSON.stringify(description)}`
   return `{"name":${JSON.stringify(name)}${described},"input_schema":${inputSchema}}`
-}
+})
 
 /** Forbids the model to call any tool: https://docs.anthropic.com/en/api/messages, `tool_choice`. */
 export const forbidTools = (body: Buffer): Buffer => set(body, ["tool_choice"], '{"type":"none"}') ?? body

@@ -1,6 +1,13 @@
 import type { Frame } from "../../wire/Frame.ts"
 import { edit, insert, locate, set } from "../../wire/JsonSpan.ts"
-import { contentOf, describePart, type ToolContent, type ToolDefinition, type ToolResult } from "../InjectedTools.ts"
+import {
+  contentOf,
+  definitionsBy,
+  describePart,
+  type ToolContent,
+  type ToolDefinition,
+  type ToolResult
+} from "../InjectedTools.ts"
 import { assistantMessage } from "./AssistantMessage.ts"
 
 /**
@@ -8,7 +15,7 @@ import { assistantMessage } from "./AssistantMessage.ts"
  * Reference: https://platform.openai.com/docs/api-reference/chat/create#chat-create-tools
  */
 export const injectTools = (body: Buffer, tools: ReadonlyArray<ToolDefinition>): Buffer => {
-  const raw = tools.map(definitionText).join(",")
+  const raw = definitions(tools)
   const own = locate(body, ["tools"])
   const isList = own !== null && body[own.start] === openBracket
   return (isList ? insert(body, ["tools"], { raw }) : set(body, ["tools"], `[${raw}]`)) ?? body
@@ -16,10 +23,10 @@ export const injectTools = (body: Buffer, tools: ReadonlyArray<ToolDefinition>):
 
 const openBracket = 0x5b
 
-const definitionText = ({ name, description, inputSchema }: ToolDefinition): string => {
+const definitions = definitionsBy(({ name, description, inputSchema }) => {
   const described = description === null ? "" : `"description":${JSON.stringify(description)},`
   return `{"type":"function","function":{"name":${JSON.stringify(name)},${described}"parameters":${inputSchema}}}`
-}
+})
 
 /** The request with `tool_choice` none: tools that are taken away would make the calls before them hard to read. */
 export const forbidTools = (body: Buffer): Buffer => set(body, ["tool_choice"], '"none"') ?? body

@@ -1,17 +1,24 @@
 import type { Frame } from "../../wire/Frame.ts"
 import { elements, type JsonPath, locate, set } from "../../wire/JsonSpan.ts"
-import { contentOf, describePart, type ToolContent, type ToolDefinition, type ToolResult } from "../InjectedTools.ts"
+import {
+  contentOf,
+  definitionsBy,
+  describePart,
+  type ToolContent,
+  type ToolDefinition,
+  type ToolResult
+} from "../InjectedTools.ts"
 import { isObject, type JsonObject } from "../Json.ts"
 import { nameOf, terminals } from "./Events.ts"
 
 /** The request with more functions behind the client's tools, so that what comes before them stays in prompt caches. */
 export const injectTools = (body: Buffer, tools: ReadonlyArray<ToolDefinition>): Buffer =>
-  appended(body, "tools", tools.map(toolText)) ?? body
+  appended(body, "tools", [definitions(tools)]) ?? body
 
-const toolText = ({ description, inputSchema, name }: ToolDefinition): string => {
+const definitions = definitionsBy(({ description, inputSchema, name }) => {
   const about = description === null ? "" : `,"description":${JSON.stringify(description)}`
   return `{"type":"function","name":${JSON.stringify(name)}${about},"parameters":${inputSchema},"strict":false}`
-}
+})
 
 /** The request with tool use switched off. */
 export const forbidTools = (body: Buffer): Buffer => set(body, ["tool_choice"], '"none"') ?? body
