@@ -1,3 +1,4 @@
+import { hash } from "node:crypto"
 import { Effect, Fiber, type Scope } from "effect"
 import type { AnsweredToolCall } from "../dialect/Dialect.ts"
 import { digestOf } from "../dialect/Arguments.ts"
@@ -32,6 +33,8 @@ export type FindToolCalls = (question: ToolCallQuestion) => Effect.Effect<Readon
 const rememberedIds = 5_000
 /** How many calls of one id are: what counts anew in every conversation comes up in many. */
 const rememberedCalls = 32
+/** How long an id may be to be remembered as it stands: all real ones are shorter, and an upstream may send any. */
+const longId = 256
 /** How long the store may take, in milliseconds from the beginning of a call. */
 const patience = 500
 
@@ -80,6 +83,9 @@ const only = (asked: Asked, made: ReadonlyArray<Candidate>): string | null => {
   return found
 }
 
+const keyOf = (actor: string, callId: string): string =>
+  actorKey(actor, callId.length > longId ? hash("sha256", callId, "base64") : callId)
+
 /** The calls that were made last, by actor and id: in front of the store, so that hardly any request asks it. */
 class RecentCalls {
   // Two generations: taking the oldest out of one map, call by call, gets slow in V8.
@@ -89,7 +95,7 @@ class RecentCalls {
   add(by: Threaded, call: MadeToolCall): void {
     const { callId } = call
     if (callId === null || callId === "") return
-    const key = actorKey(by.actor, callId)
+    const key = keyOf(by.actor, callId)
     const candidate: Candidate = {
       interceptionId: by.id,
       sessionId: by.sessionId,
@@ -106,7 +112,7 @@ class RecentCalls {
   }
 
   find(asked: Asked): string | null {
-    const known = this.of(actorKey(asked.call.actor, asked.callId))
+    const known = this.of(keyOf(asked.call.actor, asked.callId))
     return known === undefined ? null : ofSession(asked, known)
   }
 

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
@@ -65,6 +67,23 @@ describe("a thread", () => {
       assert.isNull(yield* parentOf(by("i9"), answered("call_0", "cat", { path: "a" })), "another tool")
       assert.isNull(yield* parentOf(by("i9"), answered("call_0", "ls", { path: "c" })), "other arguments")
       assert.strictEqual(yield* parentOf(by("i9"), bare("call_0")), "i3", "the newest of the session")
+    }).pipe(Effect.provide(layer(nobody)))
+  )
+
+  it.effect("is found by an id of whatever length, which takes no more room than a short one", () =>
+    Effect.gen(function* () {
+      setFlagsFromString("--expose-gc")
+      const collect = runInNewContext("gc") as () => void
+      const idOf = (at: number) => Buffer.alloc(1 << 20, 0x78).toString("latin1") + at
+      collect()
+      const before = process.memoryUsage().heapUsed
+      for (let at = 0; at < 64; at++) yield* made(by("i1"), call(idOf(at)))
+      yield* made(by("i2"), call(idOf(7)))
+      collect()
+      assert.isBelow(process.memoryUsage().heapUsed - before, 16 * (1 << 20))
+      assert.strictEqual(yield* parentOf(by("i9"), answered(idOf(6))), "i1")
+      assert.strictEqual(yield* parentOf(by("i9"), answered(idOf(7))), "i2")
+      assert.isNull(yield* parentOf(by("i9"), answered(idOf(64))))
     }).pipe(Effect.provide(layer(nobody)))
   )
 
