@@ -1,12 +1,20 @@
+import type { DialectName } from "../dialect/Dialect.ts"
 import { type GatewayError, gatewayError } from "../dialect/GatewayError.ts"
+import { anthropicModel, anthropicModelPage, isAnthropicCaller } from "../dialect/ModelList.ts"
 import type { HeaderMap, Upstream } from "../upstream/Upstream.ts"
 
 type Models = Upstream["Service"]["models"]
 type Model = Models[number]
 
-/** Whether a caller sends the headers of Anthropic's clients, and so reads what Anthropic would answer. */
-export const isAnthropicCaller = (headers: HeaderMap): boolean =>
-  headers["anthropic-version"] !== undefined || headers["x-api-key"] !== undefined
+export { isAnthropicCaller } from "../dialect/ModelList.ts"
+
+/** The models that a caller can call on the unified routes: those whose providers speak what the caller's clients do. */
+export const modelsFor = (upstream: Upstream["Service"], headers: HeaderMap): Models => {
+  const dialects: ReadonlyArray<DialectName> = isAnthropicCaller(headers)
+    ? ["anthropic-messages"]
+    : ["openai-chat", "openai-responses"]
+  return upstream.models.filter(({ id }) => dialects.some((dialect) => !("_tag" in upstream.forModel(id, dialect))))
+}
 
 /** The models that the unified routes know, in OpenAI's form. */
 export const openAiModels = (models: Models): string =>
@@ -17,44 +25,13 @@ export const openAiModels = (models: Models): string =>
 
 const openAiModel = ({ id, provider }: Model) => ({ id, object: "model", created: 0, owned_by: provider })
 
-/** The most models on a page. */
-const largestPage = 1000
-
-/** What stands for a time that nobody knows, in Anthropic's own words. */
-const unknownTime = "1970-01-01T00:00:00Z"
-
 /**
- * The same in Anthropic's form: https://docs.anthropic.com/en/api/models-list
+ * The same in Anthropic's form, a page of them.
  *
- * @param query with its question mark, or empty: `limit`, `after_id` and `before_id` are looked at. Without a limit the
- * page is the largest; behind an id that is none of the models' it is empty.
+ * @param query with its question mark, or empty
  */
-export const anthropicModels = (models: Models, query: string): string => {
-  const options = new URLSearchParams(query)
-  const asked = options.get("limit") ?? ""
-  const limit = /^\d+$/.test(asked) ? Math.min(largestPage, Math.max(1, Number(asked))) : largestPage
-  const after = options.get("after_id")
-  const before = options.get("before_id")
-  const place = (id: string): number => {
-    const found = models.findIndex((model) => model.id === id)
-    return found === -1 ? models.length : found
-  }
-  let start = after === null ? 0 : place(after) + 1
-  let end = start + limit
-  if (before !== null) {
-    end = models.some((model) => model.id === before) ? place(before) : 0
-    start = Math.max(start, end - limit)
-  }
-  const page = models.slice(start, end)
-  return JSON.stringify({
-    data: page.map(anthropicModel),
-    has_more: page.length > 0 && (before === null ? end < models.length : start > 0),
-    first_id: page[0]?.id ?? null,
-    last_id: page.at(-1)?.id ?? null
-  })
-}
-
-const anthropicModel = ({ id }: Model) => ({ type: "model", id, display_name: id, created_at: unknownTime })
+export const anthropicModels = (models: Models, query: string): string =>
+  JSON.stringify(anthropicModelPage(models, query))
 
 /** What is answered to a caller who asks for one model: it as JSON, in the caller's form, or that there is none. */
 export type OneModel =

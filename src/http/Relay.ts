@@ -2,6 +2,7 @@ import { Effect } from "effect"
 import type { GatewayError } from "../dialect/GatewayError.ts"
 import { clientError } from "../interception/Answering.ts"
 import { errorAnswer } from "../interception/ErrorAnswer.ts"
+import { shownHeaders } from "../interception/ShownHeaders.ts"
 import { through } from "../interception/stages/Stage.ts"
 import { uuidV7 } from "../interception/Uuid.ts"
 import { Answer, type FramePull, first } from "../interception/Answer.ts"
@@ -25,19 +26,21 @@ export interface Shown extends Renaming {
  * to `limit` bytes, to take echoed credentials out of it.
  *
  * @param shown where the answer has to be read after all, up to `limit` bytes at a time
+ * @param model what the client called the model, where its upstream is asked for another
  */
 export const openRelay = Effect.fnUntraced(function* (
   upstream: Upstream["Service"],
   limit: number,
   request: TurnRequest,
-  shown: Shown | null = null
+  shown: Shown | null = null,
+  model: string | null = null
 ) {
   const opened = yield* upstream
     .open(request)
     .pipe(Effect.mapError(({ error }): NoAnswer => ({ error: clientError(error) })))
   // A redirection, too, may quote the address that was asked for.
   if (opened.status < 300) {
-    if (shown === null) return answerOf(opened, null, chunks(opened))
+    if (shown === null) return answerOf(opened, null, chunks(opened), shownHeaders(opened, model))
     const stage = renamed(shown, opened.transport, limit)
     const pull =
       request.method === "HEAD" ? chunks(opened) : through<Buffer, Frame, never>(stage, () => null)(opened.body.pull)
@@ -54,7 +57,7 @@ const answerOf = (
   opened: OpenedTurn,
   length: number | null,
   pull: FramePull,
-  headers: { readonly [name: string]: string } = {}
+  headers: OpenedTurn["headers"] = {}
 ): Answer =>
   new Answer({
     id: uuidV7(Date.now()),

@@ -17,8 +17,8 @@ import { type Admit, adminRule, admission } from "./Admission.ts"
 import { readBody } from "./ClientRequest.ts"
 import { breakOff, send, whenOver } from "./ClientResponse.ts"
 import { Lifecycle, type OpenCall } from "./Lifecycle.ts"
-import { anthropicModels, isAnthropicCaller, modelAt, openAiModels } from "./Models.ts"
-import { interceptedPaths, targetOf } from "./Paths.ts"
+import { anthropicModels, isAnthropicCaller, modelAt, modelsFor, openAiModels } from "./Models.ts"
+import { interceptedPaths, type Target, targetOf } from "./Paths.ts"
 import { openRelay } from "./Relay.ts"
 import { serveSocket, turnToHttp } from "./Sockets.ts"
 import { openStoredResponse, storedResponseOf } from "./StoredResponses.ts"
@@ -64,7 +64,12 @@ interface Call {
 
 /** Who is asked with which body, or why nobody is. */
 type Picked =
-  | { readonly provider: string; readonly body: Buffer | null }
+  | {
+      readonly provider: string
+      readonly body: Buffer | null
+      /** What the client calls the model, where the provider is asked for another. */
+      readonly model: string | null
+    }
   | { readonly error: GatewayError; readonly provider?: never }
 
 /**
@@ -219,12 +224,15 @@ const makeHandler = Effect.gen(function* () {
       const method = call.incoming.method!
       const sent = isRead(call.incoming) ? null : yield* bodyOf(call)
       const picked: Picked =
-        call.provider === null ? pickProvider(call, sent, byModel) : { provider: call.provider, body: sent }
+        call.provider === null
+          ? pickProvider(call, sent, byModel)
+          : { provider: call.provider, body: sent, model: null }
       if (picked.provider === undefined) return yield* Effect.fail(picked)
-      const { provider } = picked
+      const { model, provider } = picked
       // What is counted is what would be sent.
-      const body =
-        sent === null || byModel === null ? picked.body : interception.edited({ ...inbound(call, byModel), body: sent })
+      const edited =
+        sent === null || byModel === null ? sent : interception.edited({ ...inbound(call, byModel), body: sent })
+      const body = edited === sent ? picked.body : edited
       const request: TurnRequest = {
         provider,
         method,
@@ -238,7 +246,7 @@ const makeHandler = Effect.gen(function* () {
       const turns = response === null ? null : yield* sessions.responseTurns(actorOf(request), response.id)
       const answer =
         response === null || turns === null
-          ? yield* openRelay(upstream, config.limits.event_bytes, request)
+          ? yield* openRelay(upstream, config.limits.event_bytes, request, null, model)
           : yield* openStoredResponse(upstream, config.limits.event_bytes, request, response, turns)
       yield* send(call.response, answer, timers, limits)
     },
@@ -248,14 +256,24 @@ const makeHandler = Effect.gen(function* () {
   /** The provider of a call that only its model can tell, and the body as that knows the model. */
   const pickProvider = (call: Call, sent: Buffer | null, dialect: DialectName | null): Picked => {
     const { edit, view } = dialectOf(null)
-    const asked = sent === null || dialect === null ? null : view(sent)
-    if (sent === null || asked === null || asked._tag === "BadRequest" || asked.model === "") {
+    const read = sent === null || dialect === null ? null : view(sent)
+    if (sent === null || read === null || read._tag === "BadRequest" || read.model === "") {
       return { error: namesNoProvider(call, upstream) }
     }
-    const found = upstream.forModel(asked.model, dialect)
+    const asked = read.model
+    const found = upstream.forModel(asked, dialect)
     if ("_tag" in found) return { error: gatewayError(404, found.code, found.message) }
     const { model, provider } = found
-    return { provider: provider.name, body: model === null || model === asked.model ? sent : edit.model(sent, model) }
+    return model === null || model === asked
+      ? { provider: provider.name, body: sent, model: null }
+      : { provider: provider.name, body: edit.model(sent, model), model: asked }
+  }
+
+  const passThrough = (call: Call, { byModel, inference }: Target & { readonly _tag: "PassedThrough" }) => {
+    if (inference) return intercept(call, null)
+    return call.provider === null && byModel === null
+      ? refused(call, namesNoProvider(call, upstream))
+      : relay(call, byModel)
   }
 
   const route = (call: Call) => {
@@ -264,15 +282,13 @@ const makeHandler = Effect.gen(function* () {
       // Routers decode paths and may take letters of either case for the same; what goes on is what was written.
       return refused(call, unknownRoute(call.incoming.method!, addressOf(call.incoming.url!).path))
     }
-    if (call.provider === null && call.path === "/v1/models" && isRead(call.incoming)) {
-      return Effect.sync(() => listModels(call, upstream.models))
+    if (call.provider === null && isRead(call.incoming)) {
+      const { headers } = call.incoming
+      if (call.path === "/v1/models") return Effect.sync(() => listModels(call, modelsFor(upstream, headers)))
+      const listed = modelAt(modelsFor(upstream, headers), call.path, headers)
+      if (listed?.error !== undefined) return refused(call, listed.error)
+      if (listed !== null) return Effect.sync(() => sendModels(call, listed.body))
     }
-    const listed =
-      call.provider === null && isRead(call.incoming)
-        ? modelAt(upstream.models, call.path, call.incoming.headers)
-        : null
-    if (listed?.error !== undefined) return refused(call, listed.error)
-    if (listed !== null) return Effect.sync(() => sendModels(call, listed.body))
     switch (target._tag) {
       case "Intercepted":
         if (wantsWebSocket(call.incoming) && target.dialect === "openai-responses" && config.websocket.enabled) {
@@ -284,9 +300,7 @@ const makeHandler = Effect.gen(function* () {
         if (!target.methods.includes(call.incoming.method!)) {
           return refused(call, methodNotAllowed(call.incoming, target.methods), target.methods.join(", "))
         }
-        if (target.inference) return intercept(call, null)
-        if (call.provider === null && target.byModel === null) return refused(call, namesNoProvider(call, upstream))
-        return relay(call, target.byModel)
+        return passThrough(call, target)
       case "Unknown":
         return refused(call, unknownRoute(call.incoming.method!, addressOf(call.incoming.url!).path))
     }
@@ -395,12 +409,11 @@ const namesNoProvider = (call: Call, upstream: Upstream["Service"]): GatewayErro
     `${call.path} names no model that would pick its provider. Call it below one, as in /${upstream.providers[0]?.name ?? "openai"}${call.path}.`
   )
 
-const listModels = (call: Call, models: Upstream["Service"]["models"]): void => {
+const listModels = (call: Call, models: Upstream["Service"]["models"]): void =>
   sendModels(
     call,
     isAnthropicCaller(call.incoming.headers) ? anthropicModels(models, call.query) : openAiModels(models)
   )
-}
 
 const sendModels = (call: Call, body: string): void => {
   call.response.writeHead(200, { "content-type": "application/json", "content-length": Buffer.byteLength(body) })

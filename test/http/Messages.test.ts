@@ -30,7 +30,7 @@ const gateway = (turns: ReadonlyArray<RawTurn>) =>
       providers: {
         central: { type: "anthropic", base_url: url, api_key: "sk-ant-central", models: ["claude-x"] },
         byok: { type: "anthropic", base_url: url },
-        chat: { type: "openai", base_url: `${url}/v1`, api_key: "central-key" }
+        chat: { type: "openai", base_url: `${url}/v1`, api_key: "central-key", models: ["gpt-5"] }
       },
       models: { fast: "central/claude-x" }
     })
@@ -290,7 +290,7 @@ describe("model discovery", () => {
       const first = yield* whole({ url: `${url}/v1/models?limit=1`, headers: { "x-api-key": "k" } })
       assert.include(first.text(), '"has_more":true,"first_id":"fast","last_id":"fast"')
       const openAi = yield* whole({ url: `${url}/v1/models`, headers: { authorization: "Bearer k" } })
-      assert.include(openAi.text(), '{"object":"list","data":[{"id":"fast","object":"model"')
+      assert.include(openAi.text(), '{"object":"list","data":[{"id":"chat/gpt-5","object":"model"')
       const passed = yield* whole({ url: `${url}/central/v1/models?limit=7`, headers: { "x-api-key": "k" } })
       assert.strictEqual(passed.text(), '{"data": []}')
       assert.strictEqual(upstream.requests[0]!.url, "/v1/models?limit=7")

@@ -1,0 +1,83 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import type { SluiceConfigInput } from "../../src/config/Config.ts"
+import { RawClient, type RawRequest } from "../support/RawClient.ts"
+import { startGateway } from "./InProcessGateway.ts"
+
+const config = (url: string): SluiceConfigInput => ({
+  providers: {
+    sim: { type: "simulated" },
+    up: { type: "openai", base_url: `${url}/v1`, api_key: "central-key" },
+    local: { type: "openai-compatible", base_url: `${url}/v1`, models: ["org/llama 4"], dialects: ["openai-chat"] },
+    claude: { type: "anthropic", base_url: url, models: ["claude-x"] }
+  },
+  models: { fast: "up/real-2026", smart: "claude/claude-x" },
+  retries: { times: 0 }
+})
+
+const anthropic = { "anthropic-version": "2023-06-01" }
+
+const whole = Effect.fnUntraced(function* (request: RawRequest) {
+  const answer = yield* RawClient.send(request)
+  yield* answer.ended
+  return {
+    status: answer.status,
+    headers: answer.headers,
+    text: answer.text(),
+    json: JSON.parse(answer.text() || "null")
+  }
+})
+
+describe("the models of the unified address", () => {
+  it.live("are those that the caller's clients can call, and each is there by its id", () =>
+    Effect.gen(function* () {
+      const { url, upstream } = yield* startGateway({ config })
+      const lists = [
+        [{}, ["fast", "sim/sim", "local/org/llama 4"]],
+        [anthropic, ["smart", "sim/sim", "claude/claude-x"]]
+      ] as const
+      for (const [headers, expected] of lists) {
+        const list = yield* whole({ url: `${url}/v1/models`, headers })
+        const models: ReadonlyArray<{ readonly id: string }> = list.json.data
+        assert.deepStrictEqual(
+          models.map(({ id }) => id),
+          [...expected]
+        )
+        for (const model of models) {
+          for (const path of [encodeURIComponent(model.id), model.id.replaceAll(" ", "%20")]) {
+            const one = yield* whole({ url: `${url}/v1/models/${path}`, headers })
+            assert.deepStrictEqual([one.status, one.json], [200, model], path)
+          }
+        }
+        const head = yield* whole({ url: `${url}/v1/models/${expected[0]}`, method: "HEAD", headers })
+        assert.deepStrictEqual([head.status, head.text], [200, ""])
+      }
+      const other = yield* whole({ url: `${url}/v1/models/smart` })
+      assert.deepStrictEqual([other.status, other.json.error.code], [404, "model_not_found"])
+      const unknown = yield* whole({ url: `${url}/v1/models/nothing`, headers: anthropic })
+      assert.deepStrictEqual([unknown.status, unknown.json.error.type], [404, "not_found_error"])
+      const post = yield* whole({ url: `${url}/v1/models/fast`, method: "POST", body: "{}" })
+      assert.strictEqual(post.status, 405)
+      assert.lengthOf(upstream.requests, 0)
+    })
+  )
+})
+
+describe("a relayed call of the unified address", () => {
+  it.live("answers openai-model as its client named the model", () =>
+    Effect.gen(function* () {
+      const headers = { "content-type": "application/json", "openai-model": "real-2026" }
+      const { url, upstream } = yield* startGateway({ config, turns: [{ headers, steps: ['{"input_tokens":1}'] }] })
+      const ask = (path: string, model: string) =>
+        whole({ url: url + path, body: JSON.stringify({ model, input: "x" }) })
+      const named = yield* ask("/v1/responses/input_tokens", "fast")
+      assert.deepStrictEqual([named.headers["openai-model"], named.text], ["fast", '{"input_tokens":1}'])
+      const counted = yield* ask("/v1/messages/count_tokens", "smart")
+      assert.strictEqual(counted.headers["openai-model"], "smart")
+      // The rest of the request is not ours to judge.
+      assert.strictEqual(upstream.requests.at(-1)!.text, '{"model":"claude-x","input":"x"}')
+      const plain = yield* ask("/up/v1/responses/input_tokens", "fast")
+      assert.strictEqual(plain.headers["openai-model"], "real-2026")
+    })
+  )
+})
