@@ -4,9 +4,10 @@ import { Cause, Duration, Effect, Exit } from "effect"
 import { HttpRouter, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { Actors } from "../access/Actors.ts"
 import { Settings } from "../config/Settings.ts"
-import type { DialectName } from "../dialect/Dialect.ts"
+import type { BadRequest, DialectName } from "../dialect/Dialect.ts"
 import { dialectOf } from "../dialect/Dialects.ts"
 import { type GatewayError, gatewayError } from "../dialect/GatewayError.ts"
+import { readBody } from "../dialect/RequestBody.ts"
 import type { InboundRequest } from "../interception/InboundRequest.ts"
 import { Interception } from "../interception/Interception.ts"
 import { uuidV7 } from "../interception/Uuid.ts"
@@ -14,7 +15,7 @@ import { Sessions } from "../sessions/Sessions.ts"
 import { type Credential, credentialOf } from "../upstream/Credential.ts"
 import { IdleTimers, type TurnRequest, Upstream } from "../upstream/Upstream.ts"
 import { type Admit, adminRule, admission } from "./Admission.ts"
-import { readBody } from "./ClientRequest.ts"
+import { readBody as receive } from "./ClientRequest.ts"
 import { breakOff, send, whenOver } from "./ClientResponse.ts"
 import { Lifecycle, type OpenCall } from "./Lifecycle.ts"
 import { anthropicModels, isAnthropicCaller, modelAt, modelsFor, openAiModels } from "./Models.ts"
@@ -166,7 +167,7 @@ const makeHandler = Effect.gen(function* () {
   const bodyOf = ({ incoming, open, response }: Call) =>
     Effect.suspend(() => {
       open.arriving()
-      return Effect.ensuring(readBody(incoming, response, config.limits.body_bytes), Effect.sync(open.arrived))
+      return Effect.ensuring(receive(incoming, response, config.limits.body_bytes), Effect.sync(open.arrived))
     })
 
   /** A call that becomes an interception. */
@@ -255,18 +256,16 @@ const makeHandler = Effect.gen(function* () {
 
   /** The provider of a call that only its model can tell, and the body as that knows the model. */
   const pickProvider = (call: Call, sent: Buffer | null, dialect: DialectName | null): Picked => {
-    const { edit, view } = dialectOf(null)
-    const read = sent === null || dialect === null ? null : view(sent)
-    if (sent === null || read === null || read._tag === "BadRequest" || read.model === "") {
-      return { error: namesNoProvider(call, upstream) }
-    }
-    const asked = read.model
+    if (sent === null || dialect === null) return { error: namesNoProvider(call, upstream) }
+    const asked = readBody(sent, ({ model }) => (typeof model === "string" ? model : ""))
+    if (typeof asked !== "string") return { error: badRequest(asked) }
+    if (asked === "") return { error: namesNoProvider(call, upstream) }
     const found = upstream.forModel(asked, dialect)
     if ("_tag" in found) return { error: gatewayError(404, found.code, found.message) }
     const { model, provider } = found
     return model === null || model === asked
       ? { provider: provider.name, body: sent, model: null }
-      : { provider: provider.name, body: edit.model(sent, model), model: asked }
+      : { provider: provider.name, body: dialectOf(null).edit.model(sent, model), model: asked }
   }
 
   const passThrough = (call: Call, { byModel, inference }: Target & { readonly _tag: "PassedThrough" }) => {
@@ -408,6 +407,9 @@ const namesNoProvider = (call: Call, upstream: Upstream["Service"]): GatewayErro
     "unknown_route",
     `${call.path} names no model that would pick its provider. Call it below one, as in /${upstream.providers[0]?.name ?? "openai"}${call.path}.`
   )
+
+const badRequest = ({ message, param }: BadRequest): GatewayError =>
+  gatewayError(400, "invalid_request", message, { param })
 
 const listModels = (call: Call, models: Upstream["Service"]["models"]): void =>
   sendModels(

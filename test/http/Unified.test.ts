@@ -80,4 +80,20 @@ describe("a relayed call of the unified address", () => {
       assert.strictEqual(plain.headers["openai-model"], "real-2026")
     })
   )
+
+  it.live("that is not JSON is refused with 400 in its dialect", () =>
+    Effect.gen(function* () {
+      const { url, upstream } = yield* startGateway({ config })
+      for (const body of ["{bad", "", "[]", '"x"']) {
+        const message = yield* whole({ url: `${url}/v1/messages/count_tokens`, method: "POST", body })
+        assert.strictEqual(message.status, 400, body)
+        assert.strictEqual(message.json.type, "error")
+        assert.strictEqual(message.json.error.type, "invalid_request_error")
+        const response = yield* whole({ url: `${url}/v1/responses/input_tokens`, method: "POST", body })
+        assert.strictEqual(response.status, 400, body)
+        assert.strictEqual(response.json.error.type, "invalid_request_error")
+      }
+      assert.lengthOf(upstream.requests, 0)
+    })
+  )
 })
