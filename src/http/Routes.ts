@@ -19,7 +19,7 @@ import { readBody as receive } from "./ClientRequest.ts"
 import { breakOff, send, whenOver } from "./ClientResponse.ts"
 import { Lifecycle, type OpenCall } from "./Lifecycle.ts"
 import { anthropicModels, isAnthropicCaller, modelAt, modelsFor, openAiModels } from "./Models.ts"
-import { interceptedPaths, type Target, targetOf } from "./Paths.ts"
+import { dialectOfPath, interceptedPaths, type Target, targetOf } from "./Paths.ts"
 import { openRelay } from "./Relay.ts"
 import { serveSocket, turnToHttp } from "./Sockets.ts"
 import { openStoredResponse, storedResponseOf } from "./StoredResponses.ts"
@@ -401,12 +401,19 @@ const unknownRoute = (method: string, path: string): GatewayError =>
     `There is no route ${method} ${path}. Sluice serves ${interceptedPaths.join(", ")} and /v1/models, and passes through models, embeddings, files, responses, conversations and count_tokens below /<provider>/v1.`
   )
 
-const namesNoProvider = (call: Call, upstream: Upstream["Service"]): GatewayError =>
-  gatewayError(
-    404,
-    "unknown_route",
-    `${call.path} names no model that would pick its provider. Call it below one, as in /${upstream.providers[0]?.name ?? "openai"}${call.path}.`
-  )
+/** Tells how to call a path that no model speaks for: below a provider of the vendor whose API it is of, if there is one. */
+const namesNoProvider = (call: Call, upstream: Upstream["Service"]): GatewayError => {
+  const ofCaller = isAnthropicCaller(call.incoming.headers) ? "anthropic-messages" : null
+  const dialect = dialectOfPath(call.path) ?? ofCaller
+  const vendor = dialect === "anthropic-messages" ? "anthropic" : "openai"
+  const speakers = upstream.providers.filter(({ dialects }) => dialect === null || dialects.includes(dialect))
+  const named = speakers.find(({ type }) => type === vendor) ?? speakers[0]
+  const advice =
+    named === undefined
+      ? `No provider speaks ${dialect ?? "it"}.`
+      : `Call it below one, as in /${named.name}${call.path}.`
+  return gatewayError(404, "unknown_route", `${call.path} names no model that would pick its provider. ${advice}`)
+}
 
 const badRequest = ({ message, param }: BadRequest): GatewayError =>
   gatewayError(400, "invalid_request", message, { param })

@@ -96,4 +96,31 @@ describe("a relayed call of the unified address", () => {
       assert.lengthOf(upstream.requests, 0)
     })
   )
+
+  it.live("that no model speaks for is told a provider that has its path", () =>
+    Effect.gen(function* () {
+      const { url } = yield* startGateway({ config })
+      const advised = [
+        ["GET", "/v1/messages/batches", {}, "/claude/v1/messages/batches"],
+        ["GET", "/v1/responses/resp_1", {}, "/up/v1/responses/resp_1"],
+        ["GET", "/v1/chat/completions/c_1", {}, "/up/v1/chat/completions/c_1"],
+        ["POST", "/v1/messages/count_tokens", {}, "/claude/v1/messages/count_tokens"],
+        ["GET", "/v1/files", {}, "/up/v1/files"],
+        ["GET", "/v1/files", anthropic, "/claude/v1/files"]
+      ] as const
+      for (const [method, path, headers, expected] of advised) {
+        const answer = yield* whole({ url: url + path, method, headers, ...(method === "POST" ? { body: "{}" } : {}) })
+        assert.strictEqual(answer.status, 404)
+        assert.include(answer.json.error.message, `as in ${expected}.`)
+      }
+    })
+  )
+
+  it.live("is told that no provider has its path, where that is so", () =>
+    Effect.gen(function* () {
+      const { url } = yield* startGateway({})
+      const answer = yield* whole({ url: `${url}/v1/messages/batches` })
+      assert.match(answer.json.error.message, /No provider speaks anthropic-messages\.$/)
+    })
+  )
 })
