@@ -2,7 +2,7 @@ import { Clock, Effect, Exit, Random, Scope } from "effect"
 import { isObject } from "../dialect/Json.ts"
 import { whole } from "../wire/Frame.ts"
 import { mask } from "./Credential.ts"
-import { Declined, type HeaderMap, TimedOut, UpstreamError } from "./Exchange.ts"
+import { Declined, type HeaderMap, Malformed, TimedOut, UpstreamError } from "./Exchange.ts"
 import type { Peer } from "./Peer.ts"
 import { askedWait, isTransient, waitAfterAnswer, waitAfterFailure } from "./Retry.ts"
 
@@ -94,7 +94,13 @@ const mayPass = ({ reason }: UpstreamError): boolean =>
 /** The longest part of an upstream's error message that is kept. */
 const longestMessage = 500
 
-const declined = ({ body, headers, status }: Answered, secrets: ReadonlyArray<string>, now: number): Declined => {
+/** What a status instead of a handshake means: one that is no error is none that a client could be told. */
+const declined = (
+  { body, headers, status }: Answered,
+  secrets: ReadonlyArray<string>,
+  now: number
+): UpstreamError["reason"] => {
+  if (status < 400) return new Malformed({ detail: `it answered ${status} to the handshake of a WebSocket` })
   const wait = isTransient(status) ? askedWait(headers, now) : null
   return new Declined({
     status,

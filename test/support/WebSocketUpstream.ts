@@ -78,6 +78,8 @@ const make = Effect.fnUntraced(function* (
     const { handshakes: script = [] } = options
     const answer = typeof script === "function" ? script(request, index) : (script[index] ?? script.at(-1) ?? {})
     const { body = "", headers = {}, instead, status } = answer
+    // Nobody else sees that a client leaves which is not answered.
+    if (instead !== undefined) socket.on("end", () => socket.destroy()).resume()
     if (instead === "reset") socket.resetAndDestroy()
     else if (typeof instead === "object") socket.write(instead.raw, "latin1")
     else if (status !== undefined && status !== 101) {
