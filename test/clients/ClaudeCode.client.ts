@@ -4,6 +4,7 @@ import { assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { ServedRequest } from "../support/UpstreamServer.ts"
 import { claudeCode, install } from "./Client.ts"
+import { atOnce, behind, checkListening, inTurn, makeListeningScene } from "./Listening.ts"
 import { assistant, refuse, say, stream, streamed } from "./Model.ts"
 import { callsOf, type Home, makeHome, makeScene, makeUpstream, recordsOf, sessionsOf, statusesOf } from "./Scene.ts"
 
@@ -141,6 +142,21 @@ describe("Claude Code", () => {
       const [listed] = yield* sessionsOf(gateway)
       assert.deepInclude(listed, { id: session, client: "claude-code" })
       assert.deepStrictEqual(home.strangers, [])
+    })
+  )
+
+  it.live("sees nothing of tools that the gateway runs, whose answers the model still knows in a resumed session", () =>
+    Effect.gen(function* () {
+      const home = yield* makeHome
+      yield* settle(home)
+      const scene = yield* makeListeningScene
+      const ask = (...args: ReadonlyArray<string>) => claude(home, `${scene.gateway.url}/anthropic`, ["-p", ...args])
+      const runs = [
+        yield* ask("--allowedTools", "Bash", "--", inTurn),
+        yield* ask("-c", "--allowedTools", "Bash", "--", atOnce),
+        yield* ask("-c", "--", behind)
+      ]
+      yield* checkListening(scene, home, "claude-code", runs)
     })
   )
 

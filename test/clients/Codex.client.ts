@@ -5,6 +5,7 @@ import { assert, beforeAll, describe, it } from "@effect/vitest"
 import { DateTime, Clock, Effect } from "effect"
 import type { RawStep, ServedRequest } from "../support/UpstreamServer.ts"
 import { codex, install } from "./Client.ts"
+import { atOnce, behind, checkListening, inTurn, makeListeningScene } from "./Listening.ts"
 import { assistant, refuse, say, stream, streamed } from "./Model.ts"
 import {
   callsOf,
@@ -159,6 +160,19 @@ describe("Codex", () => {
       )
       assert.strictEqual(records[2]!.interception.parentId, records[1]!.interception.id)
       assert.deepInclude((yield* sessionsOf(gateway))[0], { id: session, client: "codex", interceptions: 4 })
+    })
+  )
+
+  it.live("sees nothing of tools that the gateway runs, whose answers the model still knows in a resumed session", () =>
+    Effect.gen(function* () {
+      const scene = yield* makeListeningScene
+      const home = yield* begin(scene)
+      const runs = [
+        yield* exec(home, [inTurn]),
+        yield* exec(home, ["resume", "--last", atOnce]),
+        yield* exec(home, ["resume", "--last", behind])
+      ]
+      yield* checkListening(scene, home, "codex", runs)
     })
   )
 

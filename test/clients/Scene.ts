@@ -136,6 +136,19 @@ export const statusesOf = (records: ReadonlyArray<Detail>): ReadonlyArray<Readon
     .filter(({ interception }) => interception.dialect !== null)
     .map(({ interception }) => [interception.status, interception.error?.code])
 
+/** Waits until a gateway is connected to all of its MCP servers. */
+export const toolsReady = (gateway: Gateway): Effect.Effect<void> =>
+  fetchJson<{ readonly mcp?: { readonly servers: ReadonlyArray<{ readonly status: string }> } }>(
+    `${gateway.url}/readyz`
+  ).pipe(
+    Effect.repeat({
+      schedule: Schedule.spaced("20 millis"),
+      times: 500,
+      until: ({ mcp }) => mcp?.servers.every(({ status }) => status === "connected") === true
+    }),
+    Effect.asVoid
+  )
+
 /** A session as the management API lists it. */
 export interface ListedSession {
   readonly id: string

@@ -3,7 +3,7 @@ import { Context, Effect, Layer, Schedule } from "effect"
 import { conversationOf } from "../clients/Conversation.ts"
 import { type Asked, dialectOf, elsewhere, read, say } from "../clients/Model.ts"
 import type { DialectName, ModelAnswer, ModelCall } from "../clients/ModelAnswer.ts"
-import { recordOf } from "../clients/Scene.ts"
+import { recordOf, toolsReady } from "../clients/Scene.ts"
 import { Gateway } from "../support/Gateway.ts"
 import { RawClient } from "../support/RawClient.ts"
 import { UpstreamServer } from "../support/UpstreamServer.ts"
@@ -58,12 +58,7 @@ class Running extends Context.Service<
         gateway.kill("SIGTERM")
         return gateway.exit
       })
-      yield* Effect.promise(async () => (await fetch(`${gateway.url}/readyz`)).text()).pipe(
-        Effect.repeat({
-          schedule: Schedule.spaced("20 millis"),
-          until: (text) => text.split('"connected"').length === 3
-        })
-      )
+      yield* toolsReady(gateway)
       return {
         gateway,
         upstream,

@@ -1,0 +1,117 @@
+import { readdirSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { assert } from "@effect/vitest"
+import { Effect } from "effect"
+import { everythingOverHttp } from "../support/McpEverything.ts"
+import type { RunResult } from "./Client.ts"
+import { conversationOf } from "./Conversation.ts"
+import { type Asked, assistant, dialectOf, read, say } from "./Model.ts"
+import type { ModelAnswer, ModelCall } from "./ModelAnswer.ts"
+import { callsOf, type Home, makeScene, recordsOf, type Scene, toolsReady } from "./Scene.ts"
+
+/** What the client is told to say: the model takes the hidden tool and the client's one after the other, or at once. */
+export const inTurn = "in turn: read hello.txt"
+export const atOnce = "at once: read hello.txt"
+export const behind = "and behind it"
+
+const wishes = [inTurn, atOnce, behind]
+
+const hidden: ModelCall = { name: "bmcp_everything_echo", arguments: { message: "hidden words" } }
+
+/** A model that listens to a tool which the client does not know of, and reads a file with one that it has. */
+const listener = (asked: Asked, turn: number): Omit<ModelAnswer, "model"> => {
+  const lines = conversationOf(asked)
+  const begun = lines.findLastIndex((line) => line.startsWith("user: ") && wishes.some((wish) => line.includes(wish)))
+  const wish = wishes.find((one) => lines[begun]?.includes(one))
+  const results = lines.slice(begun + 1).filter((line) => line.startsWith("result "))
+  const done = { turn, text: `Heard: ${wish === behind ? behind : "the file says ahoy"}` }
+  if (wish === undefined || wish === behind) return done
+  const reading = assistant({ ...asked, prompt: wish, results: null }, turn)
+  if (results.length === 0) {
+    const calls = wish === atOnce ? [hidden, ...(reading.calls ?? [])] : [hidden]
+    return { turn, thought: "A tool can say this.", text: "I listen.", calls }
+  }
+  return results.some((line) => line.includes("ahoy")) ? done : reading
+}
+
+/** A scene with the reference MCP server, connected. */
+export const makeListeningScene = Effect.gen(function* () {
+  const everything = yield* everythingOverHttp
+  const scene = yield* makeScene((asked, turn) => say(asked, listener(asked, turn)), {
+    mcp: { servers: { everything } }
+  })
+  yield* toolsReady(scene.gateway)
+  return scene
+})
+
+/** A line of a conversation by what it is about: agents put what they know of a command around its output. */
+const aboutOf = (line: string): string => {
+  if (line.startsWith("call bmcp_")) return "hidden call"
+  if (line.startsWith("call ")) return "own call"
+  if (line === "result Echo: hidden words") return "hidden result"
+  if (/^result .*the file says ahoy/s.test(line)) return "own result"
+  return line.startsWith("result ") ? line : "text"
+}
+
+/** What of the hidden tool nobody may see. */
+const traces = ["bmcp_", "Echo: hidden", "hidden words"]
+
+const filesOf = (folder: string): ReadonlyArray<string> =>
+  readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+
+/**
+ * Checks what became of three runs in one session, `inTurn`, `atOnce` and `behind`: the client ran its tool, nothing of
+ * it shows the hidden one, and the upstream had the hidden exchanges in every later request.
+ */
+export const checkListening = Effect.fnUntraced(function* (
+  { gateway, upstream }: Scene,
+  home: Home,
+  client: string,
+  runs: ReadonlyArray<RunResult>
+) {
+  for (const [place, said] of ["the file says ahoy", "the file says ahoy", behind].entries()) {
+    const { code, output, stdout } = runs[place]!
+    assert.strictEqual(code, 0, output)
+    assert.include(stdout, `Heard: ${said}`, output)
+    for (const trace of traces) assert.notInclude(output, trace)
+  }
+  // Nor does anything that it has kept, such as its transcripts.
+  const kept = filesOf(home.home).map((file) => [file, readFileSync(file, "latin1")] as const)
+  assert.isTrue(kept.some(([, text]) => text.includes("I listen.")))
+  for (const [file, text] of kept) for (const trace of traces) assert.notInclude(text, trace, file)
+
+  const conversations = callsOf(upstream)
+    .map((request) => conversationOf(read(dialectOf(request)!, request)))
+    .map((lines) => lines.map(aboutOf).filter((about) => about !== "text"))
+  const first = ["hidden call", "hidden result", "own call", "own result"]
+  const second = ["hidden call", "own call", "hidden result", "own result"]
+  assert.deepStrictEqual(conversations, [
+    [],
+    first.slice(0, 2),
+    first,
+    first,
+    [...first, ...second],
+    [...first, ...second]
+  ])
+
+  const records = yield* recordsOf(gateway)
+  assert.deepStrictEqual(
+    records
+      .filter(({ interception }) => interception.dialect !== null)
+      .map(({ interception, toolCalls, turns }) => [
+        interception.client,
+        interception.status,
+        turns.length,
+        toolCalls.map(({ injected }) => injected).toSorted()
+      ]),
+    [
+      [client, "completed", 2, [false, true]],
+      [client, "completed", 1, []],
+      [client, "completed", 1, [false, true]],
+      [client, "completed", 1, []],
+      [client, "completed", 1, []]
+    ]
+  )
+})
