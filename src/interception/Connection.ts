@@ -1,34 +1,49 @@
 import { Cause, Deferred, Duration, Effect, Exit, Latch, Pull, Scope } from "effect"
-import { type GatewayError, gatewayError } from "../dialect/GatewayError.ts"
+import type { GatewayError } from "../dialect/GatewayError.ts"
 import { isObject } from "../dialect/Json.ts"
 import {
   type ClientEvent,
   errorOnLane,
   inputItems,
+  isOutput,
+  nameOfMessage,
   readClientEvent,
   requestOf,
   warmUp
 } from "../dialect/openai-responses/ClientEvents.ts"
-import { nameOf } from "../dialect/openai-responses/Events.ts"
 import { output } from "../dialect/openai-responses/Tools.ts"
 import {
+  type HeaderMap,
   type IdleTimers,
   localTurn,
   type OpenedTurn,
   type Peer,
   PeerTurns,
-  type TurnRequest,
   type Upstream,
   type UpstreamError,
   type UpstreamPeer,
   type Watched
 } from "../upstream/Upstream.ts"
-import { type Frame, whole } from "../wire/Frame.ts"
+import type { Frame } from "../wire/Frame.ts"
 import { clientError } from "./Answering.ts"
+import { carriedCode } from "./CloseCode.ts"
+import {
+  notText,
+  responseNotFound,
+  serviceLimits,
+  shuttingDown,
+  tooLarge,
+  tooManyLanes,
+  tooManyWaiting,
+  tooOld,
+  unknownEvent
+} from "./ConnectionErrors.ts"
 import { ConnectionMemory } from "./ConnectionMemory.ts"
+import { postHeaders } from "./HandshakeHeaders.ts"
 import type { InboundRequest, SocketCall } from "./InboundRequest.ts"
 import type { Interception } from "./Interception.ts"
 import { Lanes } from "./Lanes.ts"
+import { type Native, NativeCall, overHttp, type ResponseCall } from "./ResponseCall.ts"
 import { errorAnswerMessage, keepAliveMessage, messageOf, refusedMessage } from "./SocketMessages.ts"
 import { uuidV7 } from "./Uuid.ts"
 
@@ -57,9 +72,6 @@ export interface ConnectionOptions {
   readonly timers: IdleTimers["Service"]
 }
 
-/** The real service's limits of a connection. */
-const serviceLimits = { running: 16, lanes: 32 }
-
 /** How long the answers that run when one side has gone may take to say so to the other, in milliseconds. */
 const grace = 2000
 
@@ -81,9 +93,6 @@ interface End {
   readonly reason: string
 }
 
-/** An upstream's side of the connection: the turns over its WebSocket. */
-type Native = Effect.Effect<PeerTurns, UpstreamError>
-
 /**
  * One client's WebSocket: every `response.create` on it is an interception of its own, carried out over the provider's
  * WebSocket where it has one, and over HTTP where it has none.
@@ -93,6 +102,8 @@ export class Connection {
   private readonly scope: Scope.Scope
   /** Holds the responses, and with them their turns. */
   private readonly responses: Scope.Closeable
+  /** The headers of its requests. */
+  private readonly headers: HeaderMap
   private readonly lanes: Lanes<Creation>
   private readonly memory = new ConnectionMemory()
   private readonly ending = Deferred.makeUnsafe<End>()
@@ -102,43 +113,57 @@ export class Connection {
   private readonly silent = Latch.makeUnsafe(false)
   private readonly natives = new Map<string, Native>()
   private readonly attached = new Set<PeerTurns>()
+  /** Lanes on which an upstream has begun a response by itself before the last was over: they are not given away then. */
+  private readonly following = new Map<string | null, Deferred.Deferred<void>>()
   /** The model of the last response of each lane, for those that follow it without being asked for. */
   private readonly models = new Map<string | null, string>()
   /** Why no response is begun any more. */
   private refusing: GatewayError | null = null
-  private lastSent: number
+  private ended = false
+  /** Since when the client has been told nothing, or has waited for something. */
+  private silentSince: number
 
   constructor(options: ConnectionOptions, scope: Scope.Scope) {
     this.options = options
     this.scope = scope
-    this.responses = Scope.forkUnsafe(scope)
+    // Each may take a while to end: they do so at once.
+    this.responses = Scope.forkUnsafe(scope, "parallel")
     this.lanes = new Lanes({ ...serviceLimits, queued: options.settings.websocket.max_queued })
-    this.lastSent = options.timers.now()
+    this.headers = postHeaders(options.request.headers)
+    this.silentSince = options.timers.now()
   }
 
-  /** Carries the connection until both sides of it are closed. */
+  /** Carries the connection until both sides of it are closed. Interrupted, it takes its client for gone. */
   readonly run: Effect.Effect<void> = Effect.suspend(() => {
-    const { client, dialled, request, timers } = this.options
+    const { dialled, request, timers } = this.options
     const watched = [this.keepAlive(), this.age()]
     for (const one of watched) timers.watch(one)
-    const unwatch = Effect.sync(() => {
-      for (const one of watched) timers.unwatch(one)
-    })
     return Effect.gen({ self: this }, function* () {
       if (dialled !== null) {
-        const turns = yield* this.attach(request.provider!, dialled, true)
+        const turns = yield* this.attach(request.provider!, dialled, this.scope, true)
         this.natives.set(request.provider!, Effect.succeed(turns))
       }
       yield* Effect.forkIn(this.speakUp, this.scope)
       yield* Effect.forkIn(this.read, this.scope, { startImmediately: true })
-      const end = yield* Deferred.await(this.ending)
-      this.lanes.drop()
-      // Whoever is still there is told what becomes of its responses.
-      if (end.by !== "client") yield* Effect.timeoutOption(this.quiet.await, grace)
-      yield* Scope.close(this.responses, Exit.void)
-      const upstreams = Effect.forEach(this.attached, (turns) => turns.close(end.code, end.reason), { discard: true })
-      yield* Effect.all([client.close(end.code, end.reason), upstreams], { concurrency: "unbounded", discard: true })
-    }).pipe(Effect.ensuring(unwatch))
+      return yield* Deferred.await(this.ending)
+    }).pipe(
+      Effect.onExit((exit) => {
+        for (const one of watched) timers.unwatch(one)
+        return this.finish(Exit.isSuccess(exit) ? exit.value : clientGone)
+      }),
+      Effect.asVoid
+    )
+  })
+
+  private readonly finish = Effect.fnUntraced({ self: this }, function* (this: Connection, end: End) {
+    this.ended = true
+    this.lanes.drop()
+    // Whoever is still there is told what becomes of its responses.
+    if (end.by !== "client") yield* Effect.timeoutOption(Effect.interruptible(this.quiet.await), grace)
+    yield* Scope.close(this.responses, Exit.void)
+    const upstreams = [...this.attached].map((turns) => turns.close(end.code, end.reason))
+    const closing = [this.options.client.close(end.code, end.reason), ...upstreams]
+    yield* Effect.all(closing, { concurrency: "unbounded", discard: true })
   })
 
   /** Takes no new responses, and ends when those that run are over: the gateway is stopping. */
@@ -153,6 +178,7 @@ export class Connection {
   }
 
   private end(end: End): void {
+    this.ended = true
     Deferred.doneUnsafe(this.ending, Exit.succeed(end))
   }
 
@@ -169,13 +195,15 @@ export class Connection {
     })
     return Pull.catchDone(loop, () => client.closed).pipe(
       Effect.matchCause({
-        onSuccess: ({ code, reason }) => this.end({ by: "client", code: carried(code, 1001), reason }),
+        onSuccess: ({ code, reason }) => this.end({ by: "client", code: carriedCode(code, 1001), reason }),
         onFailure: () => this.end({ by: "gateway", code: 1011, reason: "the gateway failed" })
       })
     )
   })
 
   private take(data: Buffer): Effect.Effect<void> {
+    // A connection that is ending begins nothing more.
+    if (this.ended) return Effect.void
     const event = readClientEvent(data)
     switch (event._tag) {
       case "Bad":
@@ -202,9 +230,7 @@ export class Connection {
   /** A message that is no request: of use to an upstream that knows it, and to nobody else. */
   private passOn(type: string, streamId: string | null, data: Buffer): Effect.Effect<void> {
     const turns = [...this.attached].find(({ closing }) => closing === null)
-    if (turns !== undefined) return Effect.ignore(turns.send(data))
-    const message = `Unknown event type '${type.slice(0, 100)}': only response.create is known here.`
-    return this.complain(gatewayError(400, "invalid_request", message, { param: "type" }), streamId)
+    return turns === undefined ? this.complain(unknownEvent(type), streamId) : Effect.ignore(turns.send(streamId, data))
   }
 
   private complain(error: GatewayError, streamId: string | null): Effect.Effect<void> {
@@ -214,7 +240,7 @@ export class Connection {
   // What the client is told.
 
   private send(data: Buffer): Effect.Effect<void> {
-    this.lastSent = this.options.timers.now()
+    this.silentSince = this.options.timers.now()
     // Who has gone is noticed where its messages are read.
     return Effect.ignore(this.options.client.send(data))
   }
@@ -223,10 +249,10 @@ export class Connection {
     const { settings, timers } = this.options
     const interval = Duration.toMillis(settings.limits.keep_alive)
     return {
-      due: () => (this.lanes.running === 0 ? timers.now() : this.lastSent) + interval,
+      due: () => (this.lanes.running === 0 ? timers.now() : this.silentSince) + interval,
       expire: () => {
         this.silent.openUnsafe()
-        this.lastSent = timers.now()
+        this.silentSince = timers.now()
         return "again"
       }
     }
@@ -238,7 +264,7 @@ export class Connection {
         this.silent.await,
         Effect.suspend(() => {
           this.silent.closeUnsafe()
-          return this.send(keepAliveMessage)
+          return this.lanes.running === 0 || this.ended ? Effect.void : this.send(keepAliveMessage)
         })
       )
     )
@@ -262,89 +288,94 @@ export class Connection {
   // Responses.
 
   private begin(creation: Creation): Effect.Effect<void> {
-    this.quiet.closeUnsafe()
     const { streamId } = creation.event
-    return Effect.asVoid(Effect.forkIn(this.ended(this.respond(creation), streamId), this.responses))
+    return Effect.asVoid(Effect.forkIn(this.carried(this.respond(creation), streamId), this.responses))
   }
 
-  /** A response, and behind it those that may start when it is over. */
-  private ended(response: Effect.Effect<void>, streamId: string | null): Effect.Effect<void> {
+  /** A response, its lane taken, and behind it those that may start when it is over. */
+  private carried(response: Effect.Effect<void>, streamId: string | null): Effect.Effect<void> {
+    this.quiet.closeUnsafe()
+    // Silence before it was nobody's.
+    if (this.lanes.running === 1) this.silentSince = this.options.timers.now()
     return response.pipe(
       Effect.catchCause((cause) =>
         Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError("a response over a WebSocket failed", cause)
       ),
-      Effect.ensuring(
-        Effect.suspend(() => {
-          const next = this.lanes.over(streamId)
-          if (this.lanes.running === 0) {
-            this.quiet.openUnsafe()
-            if (this.refusing === shuttingDown) this.shutDown()
-          }
-          return Effect.forEach(next, (creation) => this.begin(creation), { discard: true })
-        })
-      )
+      Effect.ensuring(Effect.suspend(() => this.over(streamId)))
     )
   }
 
-  private respond({ data, event }: Creation): Effect.Effect<void> {
-    const { streamId } = event
-    this.models.set(streamId, event.model)
-    const provider = this.nativeProvider(event)
-    if (provider !== null) {
-      const turns = this.native(provider)
-      const open = (turn: TurnRequest) =>
-        turns.pipe(
-          Effect.mapError((error) => ({ error, attempts: 1 })),
-          Effect.flatMap((one) => one.open(streamId, turn.body!))
-        )
-      return Effect.asVoid(this.answer(data, streamId, open))
+  private over(streamId: string | null): Effect.Effect<void> {
+    const follower = this.following.get(streamId)
+    if (follower !== undefined) {
+      this.following.delete(streamId)
+      return Effect.asVoid(Deferred.succeed(follower, undefined))
     }
+    const next = this.lanes.over(streamId)
+    if (this.lanes.running === 0) {
+      this.quiet.openUnsafe()
+      if (this.refusing === shuttingDown) this.shutDown()
+    }
+    return Effect.forEach(next, (creation) => this.begin(creation), { discard: true })
+  }
+
+  private respond(creation: Creation): Effect.Effect<void> {
+    const { data, event } = creation
+    this.models.set(event.streamId, event.model)
+    const provider = this.nativeProvider(event)
+    return provider === null
+      ? this.bridge(creation)
+      : Effect.asVoid(this.answer(data, event.streamId, new NativeCall(event.streamId, this.native(provider))))
+  }
+
+  /** Carries a response out over HTTP. */
+  private bridge({ data, event }: Creation): Effect.Effect<void> {
+    const { streamId } = event
     const items = event.previous === null ? null : this.memory.find(event.previous)
     if (event.previous !== null && items === null && !event.store) {
-      const refused = this.options.interception.reject(this.inbound(streamId, null), notFound(event.previous))
+      const refused = this.options.interception.reject(this.inbound(streamId, null), responseNotFound(event.previous))
       return Effect.flatMap(refused, (error) => this.send(refusedMessage(error, streamId)))
     }
     const input = [...(items ?? []), ...inputItems(data)]
     const body = requestOf(data, items === null ? null : input)
-    const local = event.generate ? null : this.warmUp(event.model)
-    const open = local === null ? null : () => Effect.sync(() => localTurn(local))
+    const call: ResponseCall = event.generate ? overHttp : { open: () => Effect.succeed(this.warmUp(event.model)) }
     const shown: Array<Frame> = []
-    return Effect.map(this.answer(body, streamId, open, shown), (succeeded) => {
-      const last = succeeded ? shown.at(-1)?.json : null
-      const response = isObject(last) && isObject(last.response) ? last.response : null
+    return Effect.map(this.answer(body, streamId, call, shown), (succeeded) => {
+      const last = shown.at(-1)
+      const said = last?.kind === "body" ? { response: last.json } : last?.json
+      const response = succeeded && isObject(said) && isObject(said.response) ? said.response : null
       if (response !== null && typeof response.id === "string" && response.status !== "failed") {
-        this.memory.remember(streamId, response.id, [...input, ...(outputItems(shown) ?? [])])
+        this.memory.remember(streamId, response.id, [...input, ...(output(shown) ?? [])])
       } else if (event.previous !== null) this.memory.evict(streamId, event.previous)
     })
   }
 
-  private warmUp(model: string): ReadonlyArray<Frame> {
+  private warmUp(model: string): OpenedTurn {
     const now = Date.now()
-    return warmUp(`resp_${uuidV7(now).replaceAll("-", "")}`, model, Math.floor(now / 1000))
+    return localTurn(warmUp(`resp_${uuidV7(now).replaceAll("-", "")}`, model, Math.floor(now / 1000)))
   }
 
   /**
    * Carries out one response. Answers whether it was shown to its end and is none that failed.
    *
-   * @param open how its turns are opened, where they do not go over HTTP
-   * @param shown takes the frames that the client was shown, where they are wanted
+   * @param shown takes the frames that the client was shown which say what came of it, where they are wanted
    */
   private answer(
     body: Buffer,
     streamId: string | null,
-    open: SocketCall["open"],
+    call: ResponseCall,
     shown?: Array<Frame>
   ): Effect.Effect<boolean> {
     const { interception } = this.options
     return Effect.scoped(
       Effect.gen({ self: this }, function* () {
-        const answer = yield* interception.open({ ...this.inbound(streamId, open), body })
+        const answer = yield* interception.open({ ...this.inbound(streamId, call), body })
         const failed = answer.head.status < 200 || answer.head.status > 299
         while (true) {
           for (const frame of yield* answer.pull) {
             // Half a message would be none.
             if (frame.kind === "part") return yield* Effect.as(this.complain(tooLarge, streamId), false)
-            shown?.push(frame)
+            if (shown !== undefined && isOutput(frame)) shown.push(frame)
             const message = failed ? errorAnswerMessage(answer.head, frame, streamId) : messageOf(frame, streamId)
             if (message !== null) yield* this.send(message)
           }
@@ -360,11 +391,11 @@ export class Connection {
     )
   }
 
-  private inbound(streamId: string | null, open: SocketCall["open"]): Omit<InboundRequest, "body"> {
+  private inbound(streamId: string | null, call: ResponseCall | null): Omit<InboundRequest, "body"> {
     const { client, request } = this.options
-    const closing = () =>
-      client.closing() ?? [...this.attached].find((turns) => turns.closing !== null)?.closing ?? null
-    return { ...request, dialect: "openai-responses", method: "POST", socket: { lane: streamId, open, closing } }
+    const closing = () => client.closing() ?? call?.closing?.() ?? null
+    const socket: SocketCall = { lane: streamId, open: call?.open ?? null, closing }
+    return { ...request, headers: this.headers, dialect: "openai-responses", method: "POST", socket }
   }
 
   // Upstreams.
@@ -381,23 +412,41 @@ export class Connection {
   private native(provider: string): Native {
     return Effect.suspend(() => {
       const known = this.natives.get(provider)
-      if (known !== undefined) return known
+      return known === undefined
+        ? this.dial(provider)
+        : Effect.flatMap(known, (turns) => (turns.closing === null ? Effect.succeed(turns) : this.dial(provider)))
+    })
+  }
+
+  private dial(provider: string): Native {
+    return Effect.suspend(() => {
       const { credential, headers, path, query } = this.options.request
       const dialling = Deferred.makeUnsafe<PeerTurns, UpstreamError>()
-      this.natives.set(provider, Deferred.await(dialling))
+      const native = Deferred.await(dialling)
+      this.natives.set(provider, native)
+      const scope = Scope.forkUnsafe(this.scope)
       return this.options.upstream.connect({ provider, path, query, headers, credential }).pipe(
-        Scope.provide(this.scope),
-        Effect.flatMap((upstream) => this.attach(provider, upstream, false)),
+        Scope.provide(scope),
+        Effect.flatMap((upstream) => this.attach(provider, upstream, scope, false)),
         Effect.onExit((exit) => {
-          if (Exit.isFailure(exit)) this.natives.delete(provider)
-          return Deferred.done(dialling, exit)
+          if (Exit.isFailure(exit) && this.natives.get(provider) === native) this.natives.delete(provider)
+          const freed = Exit.isFailure(exit) ? Scope.close(scope, Exit.void) : Effect.void
+          return Effect.andThen(freed, Deferred.done(dialling, exit))
         })
       )
     })
   }
 
-  /** @param sole whether the connection ends with this upstream's */
-  private attach(provider: string, upstream: UpstreamPeer, sole: boolean): Effect.Effect<PeerTurns> {
+  /**
+   * @param scope holds the upstream's WebSocket
+   * @param sole whether the connection ends with this upstream's
+   */
+  private attach(
+    provider: string,
+    upstream: UpstreamPeer,
+    scope: Scope.Scope,
+    sole: boolean
+  ): Effect.Effect<PeerTurns> {
     const { settings, timers } = this.options
     const turns: PeerTurns = new PeerTurns({
       upstream,
@@ -407,87 +456,41 @@ export class Connection {
         firstFrame: Duration.toMillis(settings.limits.first_frame),
         idle: Duration.toMillis(settings.limits.idle)
       },
-      unclaimed: (streamId, data) => this.unclaimed(turns, provider, streamId, data)
+      unclaimed: (streamId, data) => this.unclaimed(turns, streamId, data)
     })
     this.attached.add(turns)
-    const gone = Effect.map(turns.run, ({ code, reason }) => {
+    const gone = Effect.flatMap(turns.run, ({ code, reason }) => {
       this.attached.delete(turns)
-      this.natives.delete(provider)
-      if (sole) this.end({ by: "upstream", code: carried(code, 1011), reason })
+      if (sole) this.end({ by: "upstream", code: carriedCode(code, 1011), reason })
+      return Effect.void
     })
-    return Effect.as(Effect.forkIn(gone, this.scope, { startImmediately: true }), turns)
+    return Effect.as(Effect.forkIn(gone, scope, { startImmediately: true }), turns)
   }
 
   /**
    * An upstream says what nobody asked for: a response that follows one which was steered is an interception like any
    * other; the rest is the client's business.
    */
-  private unclaimed(turns: PeerTurns, provider: string, streamId: string | null, data: Buffer): Effect.Effect<void> {
-    if (nameOf(whole("message", data)) !== "response.created" || this.lanes.isBusy(streamId)) return this.send(data)
+  private unclaimed(turns: PeerTurns, streamId: string | null, data: Buffer): Effect.Effect<void> {
+    const model = this.models.get(streamId)
+    if (model === undefined || nameOfMessage(data) !== "response.created") return this.send(data)
     return Effect.gen({ self: this }, function* () {
-      this.lanes.occupy(streamId)
-      this.quiet.closeUnsafe()
-      const scope = yield* Scope.fork(this.responses)
+      if (this.lanes.isBusy(streamId)) {
+        const free = Deferred.makeUnsafe<void>()
+        this.following.set(streamId, free)
+        yield* Deferred.await(free)
+      } else this.lanes.occupy(streamId)
+      const scope = Scope.forkUnsafe(this.responses)
       const first = yield* turns.adopt(streamId, data).pipe(Scope.provide(scope))
-      let opened: OpenedTurn | null = first
-      const open: SocketCall["open"] = (turn) => {
-        const taken = opened
-        opened = null
-        return taken === null ? turns.open(streamId, turn.body!) : Effect.succeed(taken)
-      }
-      const prefix = this.options.request.provider === null ? `${provider}/` : ""
-      const model = this.models.get(streamId) ?? ""
-      const body = Buffer.from(JSON.stringify({ model: model.includes("/") ? model : `${prefix}${model}`, input: [] }))
-      const response = Effect.asVoid(this.answer(body, streamId, open)).pipe(
+      const lane = streamId === null ? {} : { stream_id: streamId }
+      const body = Buffer.from(JSON.stringify({ type: "response.create", model, input: [], ...lane }))
+      const call = new NativeCall(streamId, Effect.succeed(turns), first)
+      const response = Effect.asVoid(this.answer(body, streamId, call)).pipe(
         Effect.ensuring(Scope.close(scope, Exit.void))
       )
-      yield* Effect.forkIn(this.ended(response, streamId), this.responses)
+      yield* Effect.forkIn(this.carried(response, streamId), this.responses)
     })
   }
 }
 
-/** What a client was shown of an answer, as input of the next. */
-const outputItems = (shown: ReadonlyArray<Frame>): ReadonlyArray<string> | null => output(shown)
-
-/**
- * A close code as the other side is told: what may not be sent (RFC 6455, section 7.4.1) in the words that come nearest.
- *
- * @param broken what a connection means that just ended
- */
-const carried = (code: number, broken: number): number => {
-  if (code === 1005 || code === 1004) return 1000
-  if (code === 1006 || code === 1015 || code < 1000 || code > 4999) return broken
-  return code
-}
-
-const notText = gatewayError(400, "invalid_request", "Messages must be text, and not binary.")
-
-const tooManyLanes = gatewayError(
-  400,
-  "websocket_stream_limit_reached",
-  `A connection may have at most ${serviceLimits.lanes} named streams.`,
-  { param: "stream_id" }
-)
-
-const tooManyWaiting = gatewayError(429, "rate_limit_exceeded", "Too many requests of this connection are waiting.", {
-  retryAfter: 1
-})
-
-const tooLarge = gatewayError(
-  502,
-  "upstream_malformed",
-  "An event of the upstream's is larger than limits.event_bytes."
-)
-
-const shuttingDown = gatewayError(503, "shutting_down", "the gateway is shutting down", { retryAfter: 1 })
-
-const tooOld = gatewayError(
-  400,
-  "websocket_connection_limit_reached",
-  "This connection has reached its age limit. Open a new one to go on."
-)
-
-const notFound = (id: string): GatewayError =>
-  gatewayError(400, "previous_response_not_found", `Previous response with id '${id.slice(0, 200)}' not found.`, {
-    param: "previous_response_id"
-  })
+const clientGone: End = { by: "client", code: 1001, reason: "" }

@@ -19,10 +19,17 @@ export const messageOf = (frame: Frame, lane: string | null): Buffer | null => {
   if (frame.kind === "message") return frame.terminal ? onLane(frame.bytes, lane) : frame.bytes
   if (frame.kind === "body") return onLane(bodyMessage(frame), lane)
   const data = frame.dataBytes
-  return data[0] === brace ? onLane(data, lane) : null
+  return isObjectText(data) ? onLane(data, lane) : null
 }
 
-const brace = 0x7b
+/** Whether a text begins as an object does: behind its white space (RFC 8259, section 2) with a brace. */
+const isObjectText = (data: Buffer): boolean => {
+  let at = 0
+  while (space.has(data[at])) at++
+  return data[at] === 0x7b
+}
+
+const space = new Set<number | undefined>([0x20, 0x09, 0x0a, 0x0d])
 
 /** A response that came as one body, as the last event of a stream. */
 const bodyMessage = (frame: Frame): Buffer => {

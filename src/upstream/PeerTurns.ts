@@ -1,5 +1,5 @@
-import { Effect, Latch, Pull, Scope } from "effect"
-import { isLastMessage, streamIdOf } from "../dialect/openai-responses/ClientEvents.ts"
+import { Deferred, Effect, Latch, Pull, Scope } from "effect"
+import { createdId, isLast, nameOfMessage, streamIdOf } from "../dialect/openai-responses/ClientEvents.ts"
 import { ChunkQueue } from "./ChunkQueue.ts"
 import { Cut, Unreachable, UpstreamError } from "./Exchange.ts"
 import type { IdleTimers } from "./IdleTimers.ts"
@@ -16,6 +16,14 @@ export interface PeerLimits {
 /** A message of an upstream that belongs to no turn that was opened. */
 export type Unclaimed = (streamId: string | null, data: Buffer) => Effect.Effect<void>
 
+/** A turn that the upstream has not come to the end of. */
+interface Running {
+  /** Takes its messages; `null` where nobody waits for it any more. */
+  queue: ChunkQueue<UpstreamError> | null
+  /** Whether the upstream has begun to answer. */
+  begun: boolean
+}
+
 /**
  * Turns over one upstream's WebSocket: each on its lane, its messages told from those of others by the name of the lane.
  * One turn that is not taken from holds up the others, as the one connection does.
@@ -26,9 +34,14 @@ export class PeerTurns {
   private readonly timers: IdleTimers["Service"]
   private readonly limits: PeerLimits
   private readonly unclaimed: Unclaimed
-  private readonly turns = new Map<string | null, ChunkQueue<UpstreamError>>()
-  /** Lanes on which a response goes on that nobody waits for any more. */
-  private readonly abandoned = new Set<string | null>()
+  /** By lane, in the order that the upstream answers: more than one only where those before were given up. */
+  private readonly lanes = new Map<string | null, Array<Running>>()
+  /** Lanes on which a turn has come to its end that is not taken yet. What follows on them waits for that. */
+  private readonly ending = new Map<string | null, Deferred.Deferred<void>>()
+  /** The response that each lane had last. */
+  private readonly latest = new Map<string | null, string>()
+  /** Whether any lane has a name: until then no message is looked into for one. */
+  private named = false
   /** Turns that have as much as they can hold. */
   private readonly full = new Set<ChunkQueue<UpstreamError>>()
   /** Open while there is none. */
@@ -53,28 +66,40 @@ export class PeerTurns {
     return this.upstream.peer.closing()
   }
 
-  /** The headers of the handshake that a client may see. */
-  get headers(): UpstreamPeer["headers"] {
-    return this.upstream.headers
+  /** The id of the last response that the upstream has begun on a lane. */
+  latestOn(lane: string | null): string | null {
+    return this.latest.get(lane) ?? null
   }
 
   /** Opens a turn by sending its request. Closing the scope gives it up. */
   open(lane: string | null, body: Buffer): Effect.Effect<OpenedTurn, FailedTurn, Scope.Scope> {
-    return Effect.suspend(() => this.attach(lane)).pipe(
-      Effect.tap(() => this.send(body).pipe(Effect.mapError((error): FailedTurn => ({ error, attempts: 1 }))))
-    )
+    return Effect.suspend(() => {
+      const running: Running = { queue: null, begun: false }
+      return Effect.flatMap(this.attach(lane, running), (opened) =>
+        this.send(lane, body).pipe(
+          Effect.mapError((error): FailedTurn => ({ error, attempts: 1 })),
+          // What was not sent is not answered.
+          Effect.onError(() => Effect.sync(() => this.forget(lane, running))),
+          Effect.as(opened)
+        )
+      )
+    })
   }
 
   /** Opens a turn that the upstream has begun by itself, whose first message is there. */
   adopt(lane: string | null, first: Buffer): Effect.Effect<OpenedTurn, never, Scope.Scope> {
-    return Effect.map(this.attach(lane), (opened) => {
-      this.take(lane, opened.body, first)
-      return opened
+    return Effect.suspend(() => {
+      const running: Running = { queue: null, begun: false }
+      return Effect.map(this.attach(lane, running), (opened) => {
+        this.take(lane, running, nameOfMessage(first), first)
+        return opened
+      })
     })
   }
 
   /** Sends a message as it is. */
-  send(data: Buffer): Effect.Effect<void, UpstreamError> {
+  send(lane: string | null, data: Buffer): Effect.Effect<void, UpstreamError> {
+    if (lane !== null) this.named = true
     return Effect.mapError(
       this.upstream.peer.send(data),
       (gone) =>
@@ -91,36 +116,71 @@ export class PeerTurns {
     const { peer } = this.upstream
     const loop = Effect.gen({ self: this }, function* () {
       while (true) {
-        for (const { data } of yield* peer.pull) {
-          const lane = streamIdOf(data)
-          const queue = this.turns.get(lane)
-          if (queue !== undefined) this.take(lane, queue, data)
-          else if (!this.abandoned.has(lane)) yield* this.unclaimed(lane, data)
-          else if (isLastMessage(data)) this.abandoned.delete(lane)
+        for (const { binary, data } of yield* peer.pull) {
+          // No client has a use for it, nor could it be told of it.
+          if (binary) continue
+          const lane = this.named ? streamIdOf(data) : null
+          const name = nameOfMessage(data)
+          const running = this.answered(lane, name)
+          if (running !== undefined) {
+            this.take(lane, running, name, data)
+            continue
+          }
+          const ending = this.ending.get(lane)
+          if (ending !== undefined) yield* Deferred.await(ending)
+          yield* this.unclaimed(lane, data)
         }
         yield* this.flowing.await
       }
     })
-    return Pull.catchDone(loop, () => peer.closed).pipe(
-      Effect.tap((close) =>
-        Effect.sync(() => {
-          const said = close.reason === "" ? String(close.code) : `${close.code} ${close.reason}`
-          const reason = new Cut({ detail: `its WebSocket was closed (${said})` })
-          for (const queue of this.turns.values()) queue.fail(new UpstreamError({ provider: this.provider, reason }))
-          this.turns.clear()
-        })
-      )
-    )
+    return Pull.catchDone(loop, () => peer.closed).pipe(Effect.tap((close) => Effect.sync(() => this.cut(close))))
   }
 
-  private take(lane: string | null, queue: ChunkQueue<UpstreamError>, data: Buffer): void {
-    queue.offer(data)
-    if (!isLastMessage(data)) return
-    this.turns.delete(lane)
-    queue.end()
+  private cut(close: PeerClose): void {
+    const said = close.reason === "" ? String(close.code) : `${close.code} ${close.reason}`
+    const reason = new Cut({ detail: `its WebSocket was closed (${said})` })
+    const error = new UpstreamError({ provider: this.provider, reason })
+    for (const { queue } of [...this.lanes.values()].flat()) queue?.fail(error)
+    this.lanes.clear()
   }
 
-  private attach(lane: string | null): Effect.Effect<OpenedTurn, never, Scope.Scope> {
+  /** The turn that a message of a lane is about: the first that the upstream has not come to the end of. */
+  private answered(lane: string | null, name: string): Running | undefined {
+    const waiting = this.lanes.get(lane)
+    const first = waiting?.[0]
+    // What was given up may have ended without a word.
+    if (first !== undefined && first.queue === null && first.begun && name === "response.created") {
+      this.forget(lane, first)
+      return waiting![0]
+    }
+    return first
+  }
+
+  private take(lane: string | null, running: Running, name: string, data: Buffer): void {
+    const { queue } = running
+    if (name === "response.created") {
+      running.begun = true
+      const id = createdId(data)
+      if (id !== null) this.latest.set(lane, id)
+    }
+    const last = isLast(name)
+    // Whoever waits for a message may go on with it at once, to the end of its turn.
+    if (last) {
+      this.forget(lane, running)
+      if (queue !== null) this.ending.set(lane, Deferred.makeUnsafe())
+    }
+    queue?.offer(data)
+    if (last) queue?.end()
+  }
+
+  private forget(lane: string | null, running: Running): void {
+    const left = this.lanes.get(lane)?.filter((other) => other !== running) ?? []
+    if (left.length === 0) this.lanes.delete(lane)
+    else this.lanes.set(lane, left)
+  }
+
+  /** Takes what is said on a lane for a turn from now on, until its end or that of the scope. */
+  private attach(lane: string | null, running: Running): Effect.Effect<OpenedTurn, never, Scope.Scope> {
     return Effect.flatMap(Effect.scope, (scope) => {
       const queue = new ChunkQueue<UpstreamError>()
       const resume = () => {
@@ -134,15 +194,19 @@ export class PeerTurns {
         },
         resume
       })
-      this.turns.set(lane, queue)
+      running.queue = queue
+      this.lanes.set(lane, [...(this.lanes.get(lane) ?? []), running])
       const patience = new Patience(this.provider, this.timers, this.limits)
       patience.attach("ws", queue)
       const end = Effect.sync(() => {
         this.timers.unwatch(patience)
         resume()
-        if (this.turns.get(lane) !== queue) return
-        this.turns.delete(lane)
-        if (this.closing === null) this.abandoned.add(lane)
+        // Its messages go on coming, and are nobody's.
+        running.queue = null
+        const ending = this.ending.get(lane)
+        if (ending === undefined) return
+        this.ending.delete(lane)
+        Deferred.doneUnsafe(ending, Effect.void)
       })
       const { secrets } = this.upstream
       return Effect.as(Scope.addFinalizer(scope, end), {

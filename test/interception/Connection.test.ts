@@ -12,7 +12,7 @@ import { IdleTimers, Upstream } from "../../src/upstream/Upstream.ts"
 import { settleDown } from "../conformance/Engine.ts"
 import { Ledger } from "../conformance/Ledger.ts"
 import { openAiResponsesCase } from "../conformance/OpenAiResponsesCase.ts"
-import { peerPair } from "../support/PeerPair.ts"
+import { linkedPeers } from "../support/LinkedPeers.ts"
 
 const turnOf = (id: string, text: string) => {
   const { body, finish, after, end } = openAiResponsesCase.events({ id, text: [text] })
@@ -40,8 +40,8 @@ const setup = Effect.fnUntraced(function* (
       Layer.provide(ledger.layer)
     )
   ).pipe(Effect.provideService(References.MinimumLogLevel, "None"))
-  const [client, atGateway] = peerPair()
-  const [upstream, toUpstream] = peerPair()
+  const [client, atGateway] = linkedPeers()
+  const [upstream, toUpstream] = linkedPeers()
   const scope = yield* Effect.scope
   const connection = new Connection(
     {

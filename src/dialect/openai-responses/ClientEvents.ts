@@ -3,7 +3,8 @@
  * message, with the name of their lane where it has one. Reference: https://developers.openai.com/api/docs/guides/websocket-mode
  */
 import { type Frame, sse, whole } from "../../wire/Frame.ts"
-import { elements, insert, locate, remove, set } from "../../wire/JsonSpan.ts"
+import { readString } from "../../wire/JsonScan.ts"
+import { elements, insert, locate, locateAll, remove, set } from "../../wire/JsonSpan.ts"
 import { type GatewayError, gatewayError } from "../GatewayError.ts"
 import { isObject } from "../Json.ts"
 import { nameOf, terminals } from "./Events.ts"
@@ -66,10 +67,16 @@ export const streamIdOf = (data: Buffer): string | null => {
   return data.toString("utf8", span.start + 1, span.end - 1)
 }
 
-/** Whether a message of an upstream is the last of its response. */
-export const isLastMessage = (data: Buffer): boolean => {
-  const name = nameOf(whole("message", data))
-  return terminals.has(name) || name === "error"
+/** What a message of an upstream is called. */
+export const nameOfMessage = (data: Buffer): string => nameOf(whole("message", data))
+
+/** Whether a message of this name is the last of its response. */
+export const isLast = (name: string): boolean => terminals.has(name) || name === "error"
+
+/** The id in a `response.created`. */
+export const createdId = (data: Buffer): string | null => {
+  const [span] = locateAll(data, [["response", "id"]])
+  return !span || data[span.start] !== 0x22 ? null : readString(data, span.start, span.end)
 }
 
 /** The message with the name of its lane; the same on the one without. */
@@ -105,6 +112,36 @@ export const inputItems = (body: Buffer): ReadonlyArray<string> => {
   if (body[span.start] === 0x22) return [`{"role":"user","content":${body.toString("utf8", span.start, span.end)}}`]
   return (elements(body, span) ?? []).map(({ end, start }) => body.toString("utf8", start, end))
 }
+
+/**
+ * A request that goes on from a turn of its own connection, whose response the upstream has in memory: of the turn's
+ * output and the results of its calls, which stand last in the input, only the results are sent. What went before that
+ * response need not be in memory any more: https://developers.openai.com/api/docs/guides/websocket-mode
+ *
+ * @param create as `continueWith` has made it
+ * @param id the turn's response
+ */
+export const resultsFor = (create: Buffer, id: string): Buffer => {
+  const conversation = locate(create, ["conversation"])
+  // A conversation has the output by itself.
+  if (conversation !== null && create[conversation.start] !== nullStart) return create
+  const items = inputItems(create)
+  const results = items.slice(items.findLastIndex((item) => !isCallOutput(item)) + 1)
+  const body = set(create, ["input"], `[${results.join(",")}]`) ?? create
+  return set(body, ["previous_response_id"], JSON.stringify(id)) ?? body
+}
+
+const nullStart = 0x6e
+
+const isCallOutput = (text: string): boolean => {
+  const item = Buffer.from(text)
+  const span = locate(item, ["type"])
+  return span !== null && item.toString("latin1", span.start, span.end) === '"function_call_output"'
+}
+
+/** Whether an event, or a whole response, says what a response that goes on from this one has to know. */
+export const isOutput = (frame: Frame): boolean =>
+  frame.kind === "body" || frame.terminal || nameOf(frame) === "response.output_item.done"
 
 /** The events of a warm-up that nobody but the gateway carries out: a response without any output. */
 export const warmUp = (id: string, model: string, createdAt: number): ReadonlyArray<Frame> => {
