@@ -269,6 +269,8 @@ const makeHandler = Effect.gen(function* () {
   }
 
   const passThrough = (call: Call, { byModel, inference }: Target & { readonly _tag: "PassedThrough" }) => {
+    const lacking = lackingDialect(call, upstream)
+    if (lacking !== null) return refused(call, lacking)
     if (inference) return intercept(call, null)
     return call.provider === null && byModel === null
       ? refused(call, namesNoProvider(call, upstream))
@@ -400,6 +402,14 @@ const unknownRoute = (method: string, path: string): GatewayError =>
     "unknown_route",
     `There is no route ${method} ${path}. Sluice serves ${interceptedPaths.join(", ")} and /v1/models, and passes through models, embeddings, files, responses, conversations and count_tokens below /<provider>/v1.`
   )
+
+/** Why a provider is not asked on a path of a dialect that it does not speak; `null` where the path is of none. */
+const lackingDialect = (call: Call, upstream: Upstream["Service"]): GatewayError | null => {
+  const dialect = call.provider === null ? null : dialectOfPath(addressOf(call.incoming.url!).path)
+  if (call.provider === null || dialect === null) return null
+  const found = upstream.named(call.provider, dialect)
+  return "_tag" in found ? gatewayError(404, found.code, found.message) : null
+}
 
 /** Tells how to call a path that no model speaks for: below a provider of the vendor whose API it is of, if there is one. */
 const namesNoProvider = (call: Call, upstream: Upstream["Service"]): GatewayError => {

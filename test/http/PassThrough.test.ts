@@ -16,7 +16,12 @@ const whole = Effect.fnUntraced(function* (request: RawRequest) {
 
 const config = (url: string): SluiceConfigInput => ({
   providers: {
-    up: { type: "openai", base_url: `${url}/v1`, api_key: "central-key" },
+    up: {
+      type: "openai",
+      base_url: `${url}/v1`,
+      api_key: "central-key",
+      dialects: ["openai-chat", "openai-responses", "anthropic-messages"]
+    },
     claude: { type: "anthropic", base_url: url }
   },
   models: { embed: "up/text-embedding-3-small" },

@@ -124,3 +124,40 @@ describe("a relayed call of the unified address", () => {
     })
   )
 })
+
+describe("a path of a dialect that its provider lacks", () => {
+  const lacking = [
+    ["POST", "/up/v1/messages/count_tokens"],
+    ["GET", "/up/v1/messages/batches"],
+    ["GET", "/claude/v1/responses/resp_1"],
+    ["DELETE", "/claude/responses/resp_1"],
+    ["POST", "/claude/v1/responses/compact"],
+    ["POST", "/claude/v1/responses/input_tokens"],
+    ["GET", "/claude/v1/chat/completions/c_1"],
+    ["GET", "/local/v1/responses/resp_1"]
+  ] as const
+  it.live("is a 404 in the dialect of the path, and nobody is asked", () =>
+    Effect.gen(function* () {
+      const { url, upstream, recordings } = yield* startGateway({ config })
+      for (const [method, path] of lacking) {
+        const body = method === "POST" ? { body: '{"model":"m"}' } : {}
+        const answer = yield* whole({ url: url + path, method, ...body })
+        assert.strictEqual(answer.status, 404, path)
+        assert.match(answer.json.error.message, /^The provider '\w+' does not speak [a-z-]+\. It speaks: /)
+        assert.strictEqual(answer.json.type, path.includes("/messages/") ? "error" : undefined)
+      }
+      assert.lengthOf(upstream.requests, 0)
+      assert.lengthOf((yield* recordings.rows).opens, 0)
+    })
+  )
+
+  it.live("is not any path that is of no dialect, whatever its names", () =>
+    Effect.gen(function* () {
+      const { url, upstream } = yield* startGateway({ config })
+      const open = ["/local/v1/models", "/local/v1/models/messages", "/local/models/responses/x", "/local/v1/files"]
+      for (const path of open) assert.strictEqual((yield* whole({ url: url + path })).status, 200, path)
+      assert.strictEqual((yield* whole({ url: `${url}/local/v1/embeddings`, body: '{"model":"m"}' })).status, 200)
+      assert.lengthOf(upstream.requests, 5)
+    })
+  )
+})
