@@ -203,16 +203,18 @@ layer(Running.layer, { excludeTestServices: true, timeout: "90 seconds" })("SDKs
       const { gateway } = yield* Running
       const openai = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: key, maxRetries: 0 })
       const theirs = yield* Effect.promise(() => openai.models.list())
-      assert.includeMembers(
+      assert.deepStrictEqual(
         theirs.data.map(({ id, object }) => `${object} ${id}`),
-        ["model quick", "model claude-quick"]
+        ["model quick"]
       )
       const anthropic = new Anthropic({ baseURL: gateway.url, apiKey: key, maxRetries: 0 })
       const models = yield* Effect.promise(() => anthropic.models.list())
-      assert.includeMembers(
+      assert.deepStrictEqual(
         models.data.map(({ id, type }) => `${type} ${id}`),
         ["model claude-quick"]
       )
+      assert.strictEqual((yield* Effect.promise(() => openai.models.retrieve("quick"))).id, "quick")
+      assert.strictEqual((yield* Effect.promise(() => anthropic.models.retrieve("claude-quick"))).type, "model")
       assert.isTrue(models.data.every(({ display_name }) => typeof display_name === "string"))
       assert.isBoolean(models.has_more)
     })
