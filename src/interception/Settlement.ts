@@ -9,6 +9,7 @@ import type {
   InterceptionClose,
   Memory,
   Prompt,
+  RecordBatch,
   RecordError,
   Thought,
   ToolCall,
@@ -132,21 +133,25 @@ export class Settlement {
   }
 
   /**
-   * Records a turn that another may follow; done once that is durable. Its injected calls are recorded by `ran`, when
-   * they have been run.
+   * Records a turn that another may follow. Its injected calls are recorded by `ran`, when they have been run. Neither is
+   * waited for: records are written in their order, so that all of them are durable when the last is.
    */
   settleTurn(progress: TurnProgress, sight: TurnSight, ending: Ending): Effect.Effect<void> {
     return Effect.suspend(() =>
-      this.done || progress.settled ? Effect.void : this.recorder.commit(this.turnOf(progress, sight, ending, true))
+      this.done || progress.settled ? Effect.void : this.handOver(this.turnOf(progress, sight, ending, true))
     )
   }
 
-  /** Records the injected calls of a turn that were run; done once that is durable. */
+  private handOver(batch: RecordBatch): Effect.Effect<void> {
+    return Effect.asVoid(Effect.forkDetach(this.recorder.commit(batch), { startImmediately: true }))
+  }
+
+  /** Records the injected calls of a turn that were run. */
   ran(turn: TurnProgress, calls: ReadonlyArray<RunToolCall>): Effect.Effect<void> {
     if (calls.length === 0) return Effect.void
     const { row } = this
     this.toolCalls += calls.length
-    return this.recorder.commit({
+    return this.handOver({
       toolCalls: calls.map(({ call, ...came }) => ({ ...toolCallOf(row.id, turn.id, call), ...came }))
     })
   }

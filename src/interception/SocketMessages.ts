@@ -1,6 +1,7 @@
 import type { GatewayError } from "../dialect/GatewayError.ts"
 import { gatewayError } from "../dialect/GatewayError.ts"
 import { isObject } from "../dialect/Json.ts"
+import { nameOf } from "../dialect/openai-responses/Events.ts"
 import { errorOnLane, onLane } from "../dialect/openai-responses/ClientEvents.ts"
 import { whole } from "../wire/Frame.ts"
 import type { Frame } from "../wire/Frame.ts"
@@ -19,8 +20,26 @@ export const messageOf = (frame: Frame, lane: string | null): Buffer | null => {
   if (frame.kind === "message") return frame.terminal ? onLane(frame.bytes, lane) : frame.bytes
   if (frame.kind === "body") return onLane(bodyMessage(frame), lane)
   const data = frame.dataBytes
+  if (nameOf(frame) === "error") return streamError(frame, lane)
   return isObjectText(data) ? onLane(data, lane) : null
 }
+
+/** An error of a stream in the form of a WebSocket: clients there pass over one that has no status. */
+const streamError = (frame: Frame, lane: string | null): Buffer => {
+  const data = frame.dataBytes
+  const { json } = frame
+  if (!isObject(json) || typeof json.status === "number") return onLane(data, lane)
+  const error = isObject(json.error) ? json.error : json
+  const code = typeof error.code === "string" ? error.code : "server_error"
+  const message = typeof error.message === "string" ? error.message : ""
+  const param = typeof error.param === "string" ? error.param : null
+  const status = /^(?:rate_limit|insufficient_quota)/.test(code) ? 429 : requestErrors.test(code) ? 400 : 500
+  const paced = code.startsWith("rate_limit") ? { retryAfter: 1 } : {}
+  return errorOnLane(gatewayError(status, code, message, { param, ...paced }), lane)
+}
+
+/** Codes of errors that are the request's. */
+const requestErrors = /^(?:invalid_|context_length_exceeded)/
 
 /** Whether a text begins as an object does: behind its white space (RFC 8259, section 2) with a brace. */
 const isObjectText = (data: Buffer): boolean => {

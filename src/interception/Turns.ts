@@ -171,21 +171,19 @@ export class Turns {
     const calls = sight.summary.toolCalls
     const mixed = calls.some((call) => call.runner === "client")
     if (mixed) progress.framesOut += end.length
+    yield* settlement.settleTurn(progress, sight, ending)
     // The upstream has said all; its connection is not kept while tools run.
     yield* Scope.close(this.turnScope, Exit.void)
     const last = progress.index + 1 >= maxTurns
     const injected = calls.filter((call) => call.runner === "gateway")
     if (last && !mixed) {
-      yield* settlement.settleTurn(progress, sight, ending)
       yield* settlement.ran(
         progress,
         injected.map((call) => ({ call, serverUrl: null, error: outOfTurns, durationMs: 0 }))
       )
       return yield* this.error(new OutOfTurns({ turns: maxTurns }))
     }
-    // In this order, so that the turn is on record before its calls.
-    const settled = settlement.settleTurn(progress, sight, ending)
-    const [, results] = yield* Effect.all([settled, this.runTools(progress, injected)], { concurrency: 2 })
+    const results = yield* this.runTools(progress, injected)
     const output = turn.kept === null ? null : dialect.output(turn.kept)
     const { responseId } = sight.summary
     if (output !== null) {
