@@ -33,6 +33,13 @@ const scripts: ReadonlyArray<{ readonly name: string; readonly turns: ReadonlyAr
       [think(" again", "sealed+/2=="), say("It is a cat.")]
     )
   },
+  {
+    name: "turns whose first text brings their role",
+    turns: turnsOf(
+      { parts: [say("So. "), looks("one")], roleBeside: true },
+      { parts: [say("Done.")], roleBeside: true }
+    )
+  },
   { name: "nothing but thoughts and a call", turns: turnsOf([think("Hm"), looks("one")], [say("Done.")]) },
   { name: "a call of a turn that says nothing behind it", turns: turnsOf([say("So. "), looks("one")], []) },
   { name: "two calls at once", turns: turnsOf([looks("one"), finds("two")], [say("Both.")]) },

@@ -45,6 +45,14 @@ const inTurns = (lists: ReadonlyArray<ReadonlyArray<string>>): ReadonlyArray<str
     lists.flatMap((one) => one.slice(at, at + 1))
   ).flat()
 
+/** The role, in a chunk of its own or beside the first text. */
+const begun = (turn: LoopTurn, said: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const [first = "", ...rest] = said
+  if (turn.roleBeside === true && first.includes('"delta":{"content"'))
+    return [first.replace('"delta":{', '"delta":{"role":"assistant",'), ...rest]
+  return [choice(turn, { role: "assistant", content: "" }), ...said]
+}
+
 const stream = (turn: LoopTurn): ReadonlyArray<string> => {
   const said = turn.parts.map((part): ReadonlyArray<string> => {
     if (part.type === "text") return inPieces(part.text).map((content) => choice(turn, { content }))
@@ -53,8 +61,7 @@ const stream = (turn: LoopTurn): ReadonlyArray<string> => {
     return turn.interleaved === true ? [] : callEvents(turn, part)
   })
   return [
-    choice(turn, { role: "assistant", content: "" }),
-    ...said.flat(),
+    ...begun(turn, said.flat()),
     ...(turn.interleaved === true ? inTurns(callsOf(turn.parts).map((call) => callEvents(turn, call))) : []),
     choice(turn, {}, reasons[turn.stop]),
     ...(turn.usage === null ? [] : [chunk(turn, { choices: [], usage: chatUsage(turn.usage) })]),

@@ -29,6 +29,8 @@ export interface LoopTurn {
   readonly lateName?: boolean
   /** Whether the pieces of parallel calls come in turns, where the protocol leaves room for that. */
   readonly interleaved?: boolean
+  /** Whether the role of the message stands beside the first text, where the protocol leaves room for that. */
+  readonly roleBeside?: boolean
   /** The index of the first call, where calls have an index of their own; 0 unless given. */
   readonly firstIndex?: number
 }
