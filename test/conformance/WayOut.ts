@@ -26,6 +26,9 @@ export interface Setting {
   readonly turn: (steps: NonNullable<Turn["body"]>, opening?: Turn["opening"]) => Turn
 }
 
+/** What a row may do with its call, over whatever that goes. */
+export type RunningCall = Pick<Call, "saw" | "leave" | "ended" | "ending" | "head">
+
 /** One way out of a call, and what has to be left behind on it. */
 export interface WayOut {
   readonly name: string
@@ -34,7 +37,11 @@ export interface WayOut {
   readonly turns: (setting: Setting) => ReadonlyArray<Turn>
   readonly options?: EngineOptions
   /** What happens while the call runs; without it the call runs to its end. */
-  readonly meanwhile?: (call: Call, engine: Engine, setting: Setting) => Effect.Effect<void>
+  readonly meanwhile?: (
+    call: RunningCall,
+    engine: Pick<Engine, "ledger" | "shutdown">,
+    setting: Setting
+  ) => Effect.Effect<void>
   readonly expected: Expected | ((setting: Setting) => Expected)
   readonly saw: (setting: Setting) => Saw
   readonly request?: { readonly [name: string]: unknown }
