@@ -75,8 +75,7 @@ const flagsOf = (given: Given): ConfigFlags => ({
 const recordsFlags = {
   limit: Flag.Int("limit").pipe(
     Flag.withAlias("n"),
-    Flag.withDescription("How many to print at most"),
-    Flag.withSchema(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1000 }))),
+    Flag.withDescription("How many to print at most, from 1 to 1000"),
     Flag.withDefault(20)
   ),
   model: Flag.String("model").pipe(
@@ -121,6 +120,11 @@ export const makeCommand = <E, R>(parts: CliParts<E, R>) => {
   ).pipe(Command.withDescription("Validate the config and reach its providers and MCP servers"))
   const recordsCommand = Command.make("records", recordsFlags, (query) =>
     Effect.gen(function* () {
+      // Said here in one line: for a flag of the wrong kind the whole help would be printed.
+      if (query.limit < 1 || query.limit > 1000) {
+        yield* Console.error("sluice: --limit takes a whole number from 1 to 1000")
+        return yield* new CommandFailed({ exitCode: 2 })
+      }
       const { config } = yield* loaded(yield* root)
       const found = yield* records({
         limit: query.limit,

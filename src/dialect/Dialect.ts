@@ -201,7 +201,8 @@ export interface Dialect {
   readonly turn: (options: { readonly asked: RequestView; readonly injected?: ReadonlySet<string> }) => TurnReader
   /**
    * A writer for the client's side of an interception. `model` is the string every frame carries, where Sluice changed
-   * the request's; `null` leaves the upstream's. `usageAdded` says that Sluice asked for usage and the client did not.
+   * the request's; `null` leaves the upstream's, and so it is with `previous` and the response that the request goes on
+   * from. `usageAdded` says that Sluice asked for usage and the client did not.
    * `headers` are the client's, by lower-case name: what fills silence may depend on who reads it. `injected` says that
    * tools were added, so that there may be several turns; `usage`, what a client is told they used: `sum` if left out.
    */
@@ -209,6 +210,7 @@ export interface Dialect {
     readonly asked: RequestView
     readonly model: string | null
     readonly usageAdded: boolean
+    readonly previous?: string | null
     readonly injected?: boolean
     readonly usage?: ClientUsage
     readonly headers?: { readonly [name: string]: string | ReadonlyArray<string> | undefined }

@@ -279,6 +279,7 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
       asked,
       model,
       usageAdded: edited.usageAdded,
+      previous: chain === null ? null : previous,
       injected: tools.length > 0,
       usage: client_usage !== "auto" ? client_usage : codingAgent ? "context" : "sum",
       headers: request.headers

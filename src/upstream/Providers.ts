@@ -22,10 +22,10 @@ export type MakeExchangers = (
 ) => Effect.Effect<(provider: string, type: ProviderConfig["type"]) => Exchanger, never, Scope.Scope>
 
 const overHttp: MakeExchangers = (config) =>
-  Effect.map(httpExchange({ connect: config.limits.connect }), (http) => {
-    const simulation = simulated()
-    return (provider, type) => (type === "simulated" ? simulation : http(provider))
-  })
+  Effect.map(
+    httpExchange({ connect: config.limits.connect }),
+    (http) => (provider, type) => (type === "simulated" ? simulated({ provider }) : http(provider))
+  )
 
 /** How providers are reached. By default over HTTP, the simulated one in process; a test puts a script here. */
 export const Exchangers: Context.Reference<MakeExchangers> = Context.Reference<MakeExchangers>(

@@ -112,17 +112,23 @@ describe("sluice", () => {
 
   it.effect("ends with 2 and says how it is used when it is not understood", () =>
     Effect.gen(function* () {
-      for (const args of [
-        ["sevre"],
-        ["--prot", "1"],
-        ["--port", "x"],
-        ["records", "--limit", "0"],
-        ["serve", "extra"]
-      ]) {
+      for (const args of [["sevre"], ["--prot", "1"], ["--port", "x"], ["serve", "extra"]]) {
         const { done, output, errors, exitCode } = yield* sluice(args)
         assert.strictEqual(exitCode, 2, args.join(" "))
         assert.match(output + errors, /USAGE/)
         assert.deepStrictEqual(done, [])
+      }
+    })
+  )
+
+  it.effect("says in one line how many records may be asked for", () =>
+    Effect.gen(function* () {
+      for (const limit of ["0", "1001"]) {
+        const { output, errors, exitCode } = yield* sluice(["records", "--limit", limit])
+        assert.deepStrictEqual(
+          [output, errors, exitCode],
+          ["", "sluice: --limit takes a whole number from 1 to 1000", 2]
+        )
       }
     })
   )

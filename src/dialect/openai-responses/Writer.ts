@@ -9,7 +9,8 @@ import { edited, placeOf, type Replacement, renumber, replaced } from "./FrameEd
 
 /** Writes Responses to the client. */
 export class ResponsesWriter implements AnswerWriter {
-  private readonly model: string | null
+  /** Members of a response that repeat the request, as its client sent them where Sluice has changed them. */
+  private readonly echoes: ReadonlyArray<readonly [key: string, raw: string]>
   /** Whether the client is an SDK of OpenAI's. */
   private readonly isSdk: boolean
   /** Whether an event about the response was shown. */
@@ -24,8 +25,13 @@ export class ResponsesWriter implements AnswerWriter {
   /** The events of the present turn that finished an item. */
   private finished: Array<Frame> = []
 
-  constructor(options: Pick<Parameters<Dialect["answer"]>[0], "model" | "headers" | "injected" | "usage">) {
-    this.model = options.model === null ? null : JSON.stringify(options.model)
+  constructor(
+    options: Pick<Parameters<Dialect["answer"]>[0], "model" | "previous" | "headers" | "injected" | "usage">
+  ) {
+    const { model, previous = null } = options
+    this.echoes = [["model", model] as const, ["previous_response_id", previous] as const].flatMap(([key, value]) =>
+      value === null ? [] : [[key, JSON.stringify(value)] as const]
+    )
     this.isSdk = options.headers?.["x-stainless-lang"] !== undefined
     this.earlier = options.injected === true ? new EarlierTurns(options.usage ?? "sum") : null
   }
@@ -37,7 +43,7 @@ export class ResponsesWriter implements AnswerWriter {
     }
     if (frame.kind === "body") {
       const shown = turn === 0 ? frame : this.joined(frame)
-      out.push(this.renamed(shown, bodyModel))
+      out.push(this.restored(shown, []))
       return
     }
     // What its reader had no reason to parse ends nothing: of a delta no more is asked, and nearly all events are deltas.
@@ -47,7 +53,7 @@ export class ResponsesWriter implements AnswerWriter {
       this.pushLater(frame, name, out)
       return
     }
-    const shown = this.model !== null && isAboutResponse(name) ? this.renamed(frame, eventModel) : frame
+    const shown = this.echoes.length > 0 && isAboutResponse(name) ? this.restored(frame, inEvent) : frame
     if (endsAnswer(frame, name)) {
       // It waits for its records, and keep-alives go before it: its number is not the last that was shown.
       out.push(shown.asTerminal())
@@ -70,7 +76,7 @@ export class ResponsesWriter implements AnswerWriter {
   private pushLater(frame: Frame, name: string, out: Array<Frame>): void {
     if (beginnings.has(name)) return
     if (endsAnswer(frame, name)) {
-      out.push(this.renamed(this.joined(frame), eventModel).asTerminal())
+      out.push(this.restored(this.joined(frame), inEvent).asTerminal())
       return
     }
     if (name === itemDone) this.finished.push(frame)
@@ -84,7 +90,7 @@ export class ResponsesWriter implements AnswerWriter {
     const shown = replaced(frame, replacements)
     if (!isAboutResponse(name)) out.push(shown)
     // An event in the midst of a later turn that holds its response has the id of the first.
-    else out.push(this.renamed(id === null ? shown : replaceValue(shown, idPath, id), eventModel))
+    else out.push(this.restored(id === null ? shown : replaceValue(shown, idPath, id), inEvent))
   }
 
   /** The number of an event that goes on now. One that fills silence repeats the last. */
@@ -131,8 +137,11 @@ export class ResponsesWriter implements AnswerWriter {
     return this.sequence
   }
 
-  private renamed(frame: Frame, path: JsonPath): Frame {
-    return this.model === null ? frame : replaceValue(frame, path, this.model)
+  /** The frame with what its response repeats of the request as the client sent that. */
+  private restored(frame: Frame, response: JsonPath): Frame {
+    let shown = frame
+    for (const [key, raw] of this.echoes) shown = replaceValue(shown, [...response, key], raw)
+    return shown
   }
 }
 
@@ -146,8 +155,7 @@ const endsAnswer = (frame: Frame, name: string): boolean =>
 
 const firstSilence = comment("keep-alive")
 
-const bodyModel: JsonPath = ["model"]
-const eventModel: JsonPath = ["response", "model"]
+const inEvent: JsonPath = ["response"]
 const idPath: JsonPath = ["response", "id"]
 
 const sequenceOf = (frame: Frame): number | null => {

@@ -39,6 +39,18 @@ describe("the model a client asked for", () => {
     }
   )
 
+  it("has the response that the client went on from, where the upstream was told another", () => {
+    const response = { id: "r3", previous_response_id: "r2", model: "real" }
+    const shown = { id: "r3", previous_response_id: "r1", model: "real" }
+    const writer = new ResponsesWriter({ model: null, previous: "r1" })
+    const value = { type: "response.completed", response }
+    const frames = [message(value), whole("body", Buffer.from(JSON.stringify(response)))]
+    expect(texts(push(writer, ...frames))).toEqual([
+      JSON.stringify({ type: "response.completed", response: shown }),
+      JSON.stringify(shown)
+    ])
+  })
+
   it("stands in events without a name, over WebSocket, and in a body", () => {
     const value = { type: "response.completed", response: { model: "real" } }
     const writer = new ResponsesWriter({ model: "fast" })
