@@ -48,17 +48,13 @@ const waiting = new WeakMap<IncomingMessage, Waiting>()
 export const keepUpgrades = (server: Server): void => {
   server.prependListener("upgrade", (incoming: IncomingMessage, socket: Socket, head: Buffer) => {
     if (!wantsWebSocket(incoming)) return
-    // Reading when there is nothing takes nothing, but lets the end come out.
-    const onReadable = () => {
-      if (socket.readableLength === 0) socket.read()
-    }
     const onEnd = () => {
       if (socket.writableLength === 0) socket.destroy()
       else socket.destroySoon()
     }
-    socket.on("readable", onReadable).once("end", onEnd)
+    socket.once("end", onEnd)
     const unwatch = () => {
-      socket.off("readable", onReadable).off("end", onEnd)
+      socket.off("end", onEnd)
     }
     waiting.set(incoming, { head, unwatch })
   })

@@ -319,6 +319,24 @@ describe("closing", () => {
     })
   )
 
+  it.live("waits for a client that is slow, as long as it takes something", () =>
+    Effect.gen(function* () {
+      const { client, peer, socket } = yield* peerPair({ keep: false })
+      client.pause()
+      yield* peer.send(Buffer.alloc(40_000_000, "x"))
+      yield* Effect.forkChild(peer.close(1001, "bye"), { startImmediately: true })
+      yield* Effect.sleep("1200 millis")
+      client.resume()
+      yield* eventually(() => client.socket.bytesRead > 12_000_000)
+      client.pause()
+      yield* Effect.sleep("1200 millis")
+      assert.isAbove(socket.writableLength, 0)
+      client.resume()
+      assert.deepStrictEqual(yield* client.closed, { code: 1001, reason: "bye" })
+      assert.strictEqual(client.bytes, 40_000_000)
+    })
+  )
+
   it.live(
     "cuts the connection where the other end does not answer for two seconds, taking nothing or saying nothing",
     () =>
