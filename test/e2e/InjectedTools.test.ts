@@ -35,7 +35,7 @@ class Running extends Context.Service<
         const dialect = dialectOf(request)
         if (dialect === undefined) return elsewhere(request)
         const asked = read(dialect, request)
-        const play = plays[Number(/^play (\d+)$/.exec(asked.prompt)?.[1])]!
+        const play = plays[Number(/^play (\d+)/.exec(asked.prompt)?.[1])]!
         // A number that grows by one makes ids of calls of which one is another's beginning.
         return say(asked, { turn: 1_000 + turn, ...play.turns[play.asked.push(asked) - 1]! })
       })
@@ -80,7 +80,12 @@ const echo = (message: string, server = "everything"): ModelCall => ({
 const readFile = (path: string): ModelCall => ({ name: "read_file", arguments: { path } })
 
 /** Has the model play to an SDK, and gathers what everybody saw of it. */
-const perform = Effect.fnUntraced(function* (sdk: ToolSdk, stream: boolean, turns: Play["turns"]) {
+const perform = Effect.fnUntraced(function* (
+  sdk: ToolSdk,
+  stream: boolean,
+  turns: Play["turns"],
+  more: ReadonlyArray<string> = []
+) {
   const { begin, gateway } = yield* Running
   const { asked, prompt } = begin(turns)
   const ids: Array<string> = []
@@ -91,7 +96,8 @@ const perform = Effect.fnUntraced(function* (sdk: ToolSdk, stream: boolean, turn
     bodies.push(response.clone().text())
     return response
   }
-  const answers = yield* Effect.promise(() => sdk.talk({ url: gateway.url, prompt, fetch: noting, stream }))
+  const prompts = [prompt, ...more.map((text) => `${prompt} ${text}`)]
+  const answers = yield* Effect.promise(() => sdk.talk({ url: gateway.url, prompts, fetch: noting, stream }))
   const records = yield* Effect.forEach(ids, (id) => recordOf(gateway, id))
   for (const body of yield* Effect.promise(() => Promise.all(bodies))) {
     assert.notInclude(body, "bmcp_")
@@ -118,13 +124,20 @@ const perform = Effect.fnUntraced(function* (sdk: ToolSdk, stream: boolean, turn
   return { answers, asked, records, prompt }
 })
 
-const bothWays = Effect.fnUntraced(function* (sdk: ToolSdk, turns: Play["turns"]) {
-  const streamed = yield* perform(sdk, true, turns)
-  const whole = yield* perform(sdk, false, turns)
+const bothWays = Effect.fnUntraced(function* (sdk: ToolSdk, turns: Play["turns"], more: ReadonlyArray<string> = []) {
+  const streamed = yield* perform(sdk, true, turns, more)
+  const whole = yield* perform(sdk, false, turns, more)
   const withoutIds = ({ answers }: typeof streamed) => answers.map(({ id: _, ...answer }) => answer)
   assert.deepStrictEqual(withoutIds(streamed), withoutIds(whole), "streamed and whole")
   return [streamed, whole] as const
 })
+
+/** The conversation of a request, each item as it was sent. */
+const itemsOf = ({ body }: Asked): ReadonlyArray<string> =>
+  ((body["messages"] ?? body["input"]) as ReadonlyArray<unknown>).map((item) =>
+    // OpenAI's accumulator adds this to texts, which come back with it.
+    JSON.stringify(item).replaceAll(',"parsed":null', "")
+  )
 
 /** What a turn's calls were recorded as. */
 const callsOf = ({ toolCalls }: Effect.Success<ReturnType<typeof perform>>["records"][number]) =>
@@ -301,6 +314,54 @@ layer(Running.layer, { excludeTestServices: true, timeout: "90 seconds" })("inje
               ]
             )
             assert.strictEqual(records[1]!.interception.parentId, records[0]!.interception.id)
+          }
+        })
+      )
+
+      it.effect("talks on with a model that still knows what hidden tools have told it", () =>
+        Effect.gen(function* () {
+          const turns = [
+            { thought: "A tool can say this.", text: "I listen. ", calls: [echo("first")] },
+            { thought: "And the other.", calls: [readFile("a.txt"), echo("second", "local")] },
+            { text: "All is said." },
+            { text: "Once more. ", calls: [echo("third")] },
+            { text: "It is the same." },
+            { text: "Goodbye." }
+          ]
+          for (const { answers, asked, prompt } of yield* bothWays(sdk, turns, ["again", "and goodbye"])) {
+            assert.deepStrictEqual(
+              answers.map(({ calls, text }) => [text, calls.length]),
+              [
+                ["I listen. ", 1],
+                ["All is said.", 0],
+                ["Once more. It is the same.", 0],
+                ["Goodbye.", 0]
+              ]
+            )
+            const shown = (text: string) => (sdk.refers === true ? "reference" : `assistant: ${text}`)
+            assert.deepStrictEqual(conversationOf(asked[5]!), [
+              `user: ${prompt}`,
+              shown("I listen. "),
+              'call bmcp_everything_echo {"message":"first"}',
+              "result Echo: first",
+              'call read_file {"path":"a.txt"}',
+              'call bmcp_local_echo {"message":"second"}',
+              "result Echo: second",
+              "result the file a.txt says ahoy",
+              shown("All is said."),
+              `user: ${prompt} again`,
+              shown("Once more. "),
+              'call bmcp_everything_echo {"message":"third"}',
+              "result Echo: third",
+              shown("It is the same."),
+              `user: ${prompt} and goodbye`
+            ])
+            // What a prompt cache has of one request is there in the next. References are of the SDK's making.
+            if (sdk.refers === true) continue
+            const said = asked.map(itemsOf)
+            for (const [place, items] of said.slice(1).entries()) {
+              assert.deepStrictEqual(items.slice(0, said[place]!.length), said[place])
+            }
           }
         })
       )

@@ -2,7 +2,17 @@ import { createAnthropic } from "@ai-sdk/anthropic"
 import { createOpenAI } from "@ai-sdk/openai"
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible"
 import Anthropic from "@anthropic-ai/sdk"
-import { generateText, isStepCount, jsonSchema, type LanguageModel, streamText, tool } from "ai"
+import {
+  generateText,
+  isStepCount,
+  jsonSchema,
+  type LanguageModel,
+  type ModelMessage,
+  type StepResult,
+  streamText,
+  type Tool,
+  tool
+} from "ai"
 import OpenAI from "openai"
 import type { DialectName } from "../clients/ModelAnswer.ts"
 
@@ -10,7 +20,8 @@ import type { DialectName } from "../clients/ModelAnswer.ts"
 export interface Ask {
   /** The gateway's address. */
   readonly url: string
-  readonly prompt: string
+  /** What the user says, one behind the other, each when the model has answered. */
+  readonly prompts: ReadonlyArray<string>
   readonly fetch: typeof fetch
   readonly stream: boolean
 }
@@ -76,16 +87,21 @@ const openAiChat: ToolSdk = {
   dialect: "openai-chat",
   talk: async (ask) => {
     const { completions } = openAi(ask).chat
-    const messages: Array<OpenAI.ChatCompletionMessageParam> = [{ role: "user", content: ask.prompt }]
+    const messages: Array<OpenAI.ChatCompletionMessageParam> = []
     const all: Array<Shown> = []
+    const prompts = [...ask.prompts]
     for (;;) {
+      if (messages.at(-1)?.role !== "tool") {
+        const content = prompts.shift()
+        if (content === undefined) return all
+        messages.push({ role: "user", content })
+      }
       const given = { model, messages, tools: [{ type: "function" as const, function: readFileFunction }] }
       const completion: OpenAI.ChatCompletion = ask.stream
         ? await completions.stream({ ...given, stream_options: { include_usage: true } }).finalChatCompletion()
         : await completions.create(given)
       all.push(completionShown(completion))
       const { message } = completion.choices[0]!
-      if ((message.tool_calls ?? []).length === 0) return all
       messages.push(message)
       for (const call of message.tool_calls ?? []) {
         if (call.type !== "function") continue
@@ -100,16 +116,21 @@ const openAiChatRunner: ToolSdk = {
   dialect: "openai-chat",
   talk: async (ask) => {
     const { completions } = openAi(ask).chat
-    const given = {
-      model,
-      messages: [{ role: "user" as const, content: ask.prompt }],
-      tools: [{ type: "function" as const, function: { ...readFileFunction, parse: JSON.parse, function: readFile } }]
+    const messages: Array<OpenAI.ChatCompletionMessageParam> = []
+    const all: Array<Shown> = []
+    const tools = [
+      { type: "function" as const, function: { ...readFileFunction, parse: JSON.parse, function: readFile } }
+    ]
+    for (const content of ask.prompts) {
+      const given = { model, messages: [...messages, { role: "user" as const, content }], tools }
+      const runner = ask.stream
+        ? completions.runTools({ ...given, stream: true, stream_options: { include_usage: true } })
+        : completions.runTools(given)
+      await runner.done()
+      messages.splice(0, messages.length, ...runner.messages)
+      all.push(...runner.allChatCompletions().map(completionShown))
     }
-    const runner = ask.stream
-      ? completions.runTools({ ...given, stream: true, stream_options: { include_usage: true } })
-      : completions.runTools(given)
-    await runner.done()
-    return runner.allChatCompletions().map(completionShown)
+    return all
   }
 }
 
@@ -118,10 +139,16 @@ const openAiResponses: ToolSdk = {
   dialect: "openai-responses",
   talk: async (ask) => {
     const { responses } = openAi(ask)
-    const input: Array<OpenAI.Responses.ResponseInputItem> = [{ role: "user", content: ask.prompt }]
+    const input: Array<OpenAI.Responses.ResponseInputItem> = []
+    const prompts = [...ask.prompts]
     const tools: Array<OpenAI.Responses.FunctionTool> = [{ type: "function", ...readFileFunction, strict: true }]
     const all: Array<Shown> = []
     for (;;) {
+      if (input.at(-1)?.type !== "function_call_output") {
+        const content = prompts.shift()
+        if (content === undefined) return all
+        input.push({ role: "user", content })
+      }
       const given = { model, store: false, input, tools }
       const response: OpenAI.Responses.Response = ask.stream
         ? await responses.stream(given).finalResponse()
@@ -134,7 +161,6 @@ const openAiResponses: ToolSdk = {
         stoppedOnCalls: calls.length > 0,
         usage: { input: response.usage?.input_tokens ?? 0, output: response.usage?.output_tokens ?? 0 }
       })
-      if (calls.length === 0) return all
       input.push(
         ...(response.output as Array<OpenAI.Responses.ResponseInputItem>),
         ...calls.map(({ arguments: args, call_id }) => ({
@@ -152,10 +178,16 @@ const anthropicMessages: ToolSdk = {
   dialect: "anthropic-messages",
   talk: async (ask) => {
     const { messages } = new Anthropic({ baseURL: `${ask.url}/anthropic`, apiKey, fetch: ask.fetch, maxRetries: 0 })
-    const said: Array<Anthropic.MessageParam> = [{ role: "user", content: ask.prompt }]
+    const said: Array<Anthropic.MessageParam> = []
+    const prompts = [...ask.prompts]
     const tools: Array<Anthropic.Tool> = [{ name: "read_file", description, input_schema: parameters }]
     const all: Array<Shown> = []
     for (;;) {
+      if (said.at(-1)?.role !== "user") {
+        const content = prompts.shift()
+        if (content === undefined) return all
+        said.push({ role: "user", content })
+      }
       const given = { model, max_tokens: 1_000, messages: said, tools }
       const message = ask.stream ? await messages.stream(given).finalMessage() : await messages.create(given)
       const { content, id, stop_reason, usage } = message
@@ -167,21 +199,27 @@ const anthropicMessages: ToolSdk = {
         stoppedOnCalls: stop_reason === "tool_use",
         usage: { input: usage.input_tokens + (usage.cache_read_input_tokens ?? 0), output: usage.output_tokens }
       })
-      if (calls.length === 0) return all
-      said.push(
-        { role: "assistant", content },
-        {
-          role: "user",
-          content: calls.map(({ id: tool_use_id, input }) => ({
-            type: "tool_result",
-            tool_use_id,
-            content: readFile(input)
-          }))
-        }
-      )
+      said.push({ role: "assistant", content })
+      if (calls.length === 0) continue
+      said.push({
+        role: "user",
+        content: calls.map(({ id: tool_use_id, input }) => ({
+          type: "tool_result",
+          tool_use_id,
+          content: readFile(input)
+        }))
+      })
     }
   }
 }
+
+const stepShown = (step: StepResult<{ read_file: Tool<{ readonly path: string }, string> }>): Shown => ({
+  id: step.response.id,
+  text: step.text,
+  calls: step.toolCalls.map(({ input, toolName }) => ({ name: toolName, arguments: input })),
+  stoppedOnCalls: step.finishReason === "tool-calls",
+  usage: { input: step.usage.inputTokens ?? 0, output: step.usage.outputTokens ?? 0 }
+})
 
 /** The Vercel AI SDK with one of its providers. */
 const aiSdk = (name: string, dialect: DialectName, modelOf: (ask: Ask) => LanguageModel): ToolSdk => {
@@ -196,25 +234,26 @@ const aiSdk = (name: string, dialect: DialectName, modelOf: (ask: Ask) => Langua
     talk: async (ask) => {
       const given = {
         model: modelOf(ask),
-        prompt: ask.prompt,
         maxRetries: 0,
         maxOutputTokens: 1_000,
         tools: { read_file },
         stopWhen: isStepCount(5)
       }
-      const steps = async () => {
-        if (!ask.stream) return (await generateText(given)).steps
-        const result = streamText({ ...given, onError: () => {} })
+      const messages: Array<ModelMessage> = []
+      const answer = async () => {
+        if (!ask.stream) return generateText({ ...given, messages })
+        const result = streamText({ ...given, messages, onError: () => {} })
         for await (const part of result.fullStream) if (part.type === "error") throw part.error
-        return result.steps
+        return { steps: await result.steps, responseMessages: await result.responseMessages }
       }
-      return (await steps()).map((step) => ({
-        id: step.response.id,
-        text: step.text,
-        calls: step.toolCalls.map(({ input, toolName }) => ({ name: toolName, arguments: input })),
-        stoppedOnCalls: step.finishReason === "tool-calls",
-        usage: { input: step.usage.inputTokens ?? 0, output: step.usage.outputTokens ?? 0 }
-      }))
+      const all: Array<Shown> = []
+      for (const content of ask.prompts) {
+        messages.push({ role: "user", content })
+        const { responseMessages, steps } = await answer()
+        messages.push(...responseMessages)
+        all.push(...steps.map(stepShown))
+      }
+      return all
     }
   }
 }
