@@ -1,8 +1,11 @@
 import { Effect, type Scope } from "effect"
-import type { ServedRequest } from "../support/UpstreamServer.ts"
+import type { SluiceConfigInput } from "../../src/config/Config.ts"
+import { Gateway, type NotListening } from "../support/Gateway.ts"
+import type { RawStep, RawTurn, ServedRequest } from "../support/UpstreamServer.ts"
 import { type UpstreamSocket, WebSocketUpstream, type WebSocketUpstreamOptions } from "../support/WebSocketUpstream.ts"
 import { type Asked, read, streamed } from "./Model.ts"
 import type { ModelAnswer } from "./ModelAnswer.ts"
+import { makeUpstream } from "./Scene.ts"
 
 type Json = { readonly [name: string]: unknown }
 
@@ -142,3 +145,72 @@ export const makeSocketModel = (
     const upstream = yield* WebSocketUpstream.make({ ...options, onConnection: serve })
     return { ...upstream, creates }
   })
+
+/** The same answer by HTTP: an error that comes first is the answer, and a connection that is closed breaks off. */
+const byHttp = ([first, ...rest]: ReadonlyArray<SocketStep>): RawTurn => {
+  if (typeof first === "string") {
+    const { error, headers, status } = JSON.parse(first) as {
+      readonly status?: number
+      readonly error?: Json
+      readonly headers?: { readonly [name: string]: string }
+    }
+    if (status !== undefined) {
+      return { status, headers: { "content-type": "application/json", ...headers }, steps: [JSON.stringify({ error })] }
+    }
+  }
+  const steps = (first === undefined ? [] : [first, ...rest]).map((step): RawStep => {
+    if (typeof step !== "string") return "close" in step ? { fin: true } : step
+    return `event: ${(JSON.parse(step) as { readonly type: string }).type}\ndata: ${step}\n\n`
+  })
+  return { steps }
+}
+
+/** How a gateway gets at the model: over a WebSocket, too, or by HTTP. */
+export type Bridging = "native" | "bridged"
+
+/** A gateway for WebSocket clients in front of a scripted model. */
+export interface SocketScene {
+  readonly gateway: Gateway
+  /** What a client is given as its base URL: the provider's, with the version. */
+  readonly baseUrl: string
+  /** What the model was asked, in order, warm-ups among it where it was told of them. */
+  readonly asked: () => ReadonlyArray<Create>
+}
+
+/**
+ * Starts both. The clients bring their own keys, and the gateway does not retry.
+ *
+ * @param more added to the gateway's config
+ */
+export const makeSocketScene = (
+  bridging: Bridging,
+  script: SocketScript,
+  more: Partial<SluiceConfigInput> = {}
+): Effect.Effect<SocketScene, NotListening, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { asked, url } = bridging === "native" ? yield* makeNative(script) : yield* makeByHttp(script)
+    const gateway = yield* Gateway.start({
+      config: {
+        providers: { openai: { type: "openai", base_url: `${url}/v1`, websocket: bridging === "native" } },
+        retries: { times: 0 },
+        ...more
+      }
+    })
+    return { gateway, baseUrl: `${gateway.url}/openai/v1`, asked }
+  })
+
+const makeNative = (script: SocketScript) =>
+  Effect.map(makeSocketModel(script), ({ creates, url }) => ({ url, asked: () => creates }))
+
+const makeByHttp = (script: SocketScript) =>
+  Effect.map(
+    makeUpstream((asked, turn) => byHttp(script(asked, turn))),
+    ({ requests, url }) => ({
+      url,
+      asked: () =>
+        requests.map((request): Create => {
+          const body = JSON.parse(request.text) as Json
+          return { connection: request.connection, body, items: itemsOf(body).length, receivedAt: request.receivedAt }
+        })
+    })
+  )
