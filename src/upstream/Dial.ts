@@ -83,7 +83,7 @@ export const dial = Effect.fnUntraced(function* (
             new UpstreamError({ provider, reason: declined(result.success as Answered, secrets, now) }),
             waitAfterAnswer(result.success as Answered, attempts, limits.maxWait, random, now)
           ]
-    if (attempts > limits.times || wait === null || now + wait >= end) return yield* Effect.fail(error)
+    if (attempts > limits.times || wait === null || now + wait >= end) return yield* error
     yield* Effect.sleep(wait)
   }
 })

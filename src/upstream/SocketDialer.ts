@@ -7,7 +7,7 @@ import type { Answered, Connected, Dialer, DialRequest } from "./Dial.ts"
 import { type HeaderMap, Malformed, TimedOut, Unreachable, UpstreamError } from "./Exchange.ts"
 import { describe } from "./HttpExchange.ts"
 import type { IdleTimers } from "./IdleTimers.ts"
-import { proxyFor } from "./Proxy.ts"
+import { type Environment, proxyFor } from "./Proxy.ts"
 import { connectionOptions, WebSocketPeer } from "./WebSocketPeer.ts"
 
 /** What a dialler takes from the configuration. */
@@ -19,6 +19,8 @@ export interface SocketDialerOptions {
   /** How long a provider may take nothing of what was sent, in milliseconds. */
   readonly write: number
   readonly timers: IdleTimers["Service"]
+  /** Names the proxies; the process's unless given. */
+  readonly environment?: Environment
 }
 
 /**
@@ -30,8 +32,8 @@ export const socketDialer =
   (provider: string): Dialer =>
   (request) => {
     const fail = (reason: UpstreamError["reason"]) => new UpstreamError({ provider, reason })
-    return openSocket(new URL(request.origin)).pipe(
-      Effect.mapError((error) => fail(new Unreachable({ detail: describe(error) }))),
+    return openSocket(new URL(request.origin), options.environment ?? process.env).pipe(
+      Effect.mapError(fail),
       Effect.timeoutOrElse({
         duration: options.connect,
         orElse: () => Effect.fail(fail(new TimedOut({ limit: "connect" })))
@@ -41,25 +43,28 @@ export const socketDialer =
   }
 
 /** A socket to an address, secured where it is `https`, and through a proxy where the environment names one. */
-const openSocket = Effect.fnUntraced(function* (url: URL): Effect.fn.Return<Socket, Error, Scope.Scope> {
-  const named = proxyFor(url, process.env)
+const openSocket = Effect.fnUntraced(function* (
+  url: URL,
+  environment: Environment
+): Effect.fn.Return<Socket, Unreachable, Scope.Scope> {
+  const named = proxyFor(url, environment)
   if (named === null) return yield* connected(url)
   // People write the host and the port alone, too.
   const proxy = URL.parse(named.includes("://") ? named : `http://${named}`)
   if (proxy === null || !/^https?:$/.test(proxy.protocol)) {
-    return yield* Effect.fail(new Error("the proxy of the environment is none of HTTP"))
+    return yield* Effect.fail(new Unreachable({ detail: "the proxy of the environment is none of HTTP" }))
   }
   const tunnel = yield* tunnelled(yield* connected(proxy), proxy, url)
   return url.protocol === "https:" ? yield* secured(url, tunnel) : tunnel
 })
 
-const connected = (url: URL): Effect.Effect<Socket, Error, Scope.Scope> =>
+const connected = (url: URL): Effect.Effect<Socket, Unreachable, Scope.Scope> =>
   url.protocol === "https:"
     ? secured(url, undefined)
     : whenReady("connect", () => connect({ host: hostOf(url), port: portOf(url) }))
 
 /** TLS with an address (RFC 6455, section 4.1, steps 2 and 5), over a socket where there is one already. */
-const secured = (url: URL, socket: Socket | undefined): Effect.Effect<Socket, Error, Scope.Scope> => {
+const secured = (url: URL, socket: Socket | undefined): Effect.Effect<Socket, Unreachable, Scope.Scope> => {
   const host = hostOf(url)
   return whenReady("secureConnect", () =>
     tlsConnect({
@@ -72,13 +77,18 @@ const secured = (url: URL, socket: Socket | undefined): Effect.Effect<Socket, Er
 }
 
 /** A socket of the scope, once it is ready. */
-const whenReady = (event: "connect" | "secureConnect", open: () => Socket): Effect.Effect<Socket, Error, Scope.Scope> =>
+const whenReady = (
+  event: "connect" | "secureConnect",
+  open: () => Socket
+): Effect.Effect<Socket, Unreachable, Scope.Scope> =>
   Effect.suspend(() => {
-    const ready = Deferred.makeUnsafe<void, Error>()
+    const ready = Deferred.makeUnsafe<void, Unreachable>()
     const socket = open()
       .once(event, () => Deferred.doneUnsafe(ready, Effect.void))
-      .on("error", (error) => Deferred.doneUnsafe(ready, Effect.fail(error)))
-      .once("close", () => Deferred.doneUnsafe(ready, Effect.fail(new Error("the connection was closed"))))
+      .on("error", (error) => Deferred.doneUnsafe(ready, Effect.fail(unreachable(error))))
+      .once("close", () =>
+        Deferred.doneUnsafe(ready, Effect.fail(new Unreachable({ detail: "the connection was closed" })))
+      )
     return Effect.andThen(
       Effect.addFinalizer(() => Effect.sync(() => socket.destroy())),
       Effect.as(Deferred.await(ready), socket)
@@ -86,8 +96,8 @@ const whenReady = (event: "connect" | "secureConnect", open: () => Socket): Effe
   })
 
 /** A tunnel to an address through a proxy (RFC 9110, section 9.3.6). */
-const tunnelled = (socket: Socket, proxy: URL, url: URL): Effect.Effect<Socket, Error> =>
-  Effect.callback<Socket, Error>((resume) => {
+const tunnelled = (socket: Socket, proxy: URL, url: URL): Effect.Effect<Socket, Unreachable> =>
+  Effect.callback<Socket, Unreachable>((resume) => {
     const authority = `${url.hostname}:${portOf(url)}`
     const login = `${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`
     const request = httpRequest({
@@ -100,13 +110,17 @@ const tunnelled = (socket: Socket, proxy: URL, url: URL): Effect.Effect<Socket, 
       createConnection: () => socket
     })
     request.once("connect", ({ statusCode }: IncomingMessage, _socket, head: Buffer) => {
-      if (statusCode !== 200) return resume(Effect.fail(new Error(`the proxy answered ${statusCode}`)))
+      if (statusCode !== 200) {
+        return resume(Effect.fail(new Unreachable({ detail: `the proxy answered ${statusCode}` })))
+      }
       if (head.length > 0) socket.unshift(head)
       resume(Effect.succeed(socket))
     })
-    request.once("error", (error) => resume(Effect.fail(error)))
+    request.once("error", (error) => resume(Effect.fail(unreachable(error))))
     request.end()
   })
+
+const unreachable = (error: Error) => new Unreachable({ detail: describe(error) })
 
 const hostOf = (url: URL): string => url.hostname.replace(/^\[(.+)\]$/, "$1")
 
@@ -162,7 +176,7 @@ const open = (socket: Socket, request: DialRequest, options: SocketDialerOptions
         headers: request.headers,
         createConnection: () => socket
       }),
-    catch: (error) => new Unreachable({ detail: describe(error as Error) })
+    catch: (error) => unreachable(error as Error)
   })
 }
 

@@ -5,6 +5,7 @@ import { Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Pull, Scope } 
 import type { SluiceConfigInput } from "../../src/config/Config.ts"
 import { make as makeConfig } from "../../src/config/Load.ts"
 import type { DialRequest } from "../../src/upstream/Dial.ts"
+import type { Environment } from "../../src/upstream/Proxy.ts"
 import * as Providers from "../../src/upstream/Providers.ts"
 import { socketDialer, type SocketDialerOptions } from "../../src/upstream/SocketDialer.ts"
 import { IdleTimers, type Peer, Upstream } from "../../src/upstream/Upstream.ts"
@@ -25,19 +26,28 @@ const request = (url: string, more: Partial<DialRequest> = {}): DialRequest => (
 
 const dialer = Effect.fnUntraced(function* (options: Partial<SocketDialerOptions> = {}) {
   const timers = options.timers ?? (yield* idleTimers)
-  return socketDialer({ connect: Duration.millis(300), maxPayload: 65_536, write: 10_000, ...options, timers })("up")
+  const standard = { connect: Duration.millis(300), maxPayload: 65_536, write: 10_000, environment: {} }
+  return socketDialer({ ...standard, ...options, timers })("up")
 })
 
 /** Dials and is connected, or the test fails. */
-const connected = Effect.fnUntraced(function* (url: string, more: Partial<DialRequest> = {}) {
-  const result = yield* (yield* dialer())(request(url, more))
+const connected = Effect.fnUntraced(function* (
+  url: string,
+  more: Partial<DialRequest> = {},
+  environment: Environment = {}
+) {
+  const result = yield* (yield* dialer({ environment }))(request(url, more))
   if (result._tag === "Answered") return yield* Effect.die(new Error(`answered ${result.status}`))
   return result
 }, Effect.orDie)
 
 /** Dials in vain; why. */
-const reason = Effect.fnUntraced(function* (url: string, more: Partial<DialRequest> = {}) {
-  const error = yield* Effect.flip((yield* dialer())(request(url, more)))
+const reason = Effect.fnUntraced(function* (
+  url: string,
+  more: Partial<DialRequest> = {},
+  environment: Environment = {}
+) {
+  const error = yield* Effect.flip((yield* dialer({ environment }))(request(url, more)))
   return error.reason
 })
 
@@ -45,21 +55,6 @@ const next = (peer: Peer) =>
   peer.pull.pipe(
     Pull.catchDone(() => Effect.succeed([])),
     Effect.map((messages) => messages.map(({ data }) => data.toString()))
-  )
-
-/** Sets a variable of the environment as long as the scope. */
-const setting = (name: string, value: string) =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const before = process.env[name]
-      process.env[name] = value
-      return before
-    }),
-    (before) =>
-      Effect.sync(() => {
-        if (before === undefined) delete process.env[name]
-        else process.env[name] = before
-      })
   )
 
 describe("dialling", () => {
@@ -221,9 +216,8 @@ describe("a proxy of the environment", () => {
     Effect.gen(function* () {
       const upstream = yield* WebSocketUpstream.make()
       const proxy = yield* proxyServer(upstream.port)
-      yield* setting("http_proxy", `http://us%40er:pass@127.0.0.1:${proxy.port}`)
-      yield* setting("no_proxy", "")
-      const { peer } = yield* connected("http://provider.test:8080")
+      const environment = { http_proxy: `http://us%40er:pass@127.0.0.1:${proxy.port}` }
+      const { peer } = yield* connected("http://provider.test:8080", {}, environment)
       assert.deepStrictEqual(
         proxy.asked.map(({ headers, url }) => [url, headers["proxy-authorization"]]),
         [["provider.test:8080", `Basic ${Buffer.from("us@er:pass").toString("base64")}`]]
@@ -242,20 +236,17 @@ describe("a proxy of the environment", () => {
     Effect.gen(function* () {
       const upstream = yield* WebSocketUpstream.make()
       const proxy = yield* proxyServer(upstream.port, 407)
-      yield* setting("http_proxy", `127.0.0.1:${proxy.port}`)
-      yield* setting("no_proxy", "127.0.0.1")
-      const error = yield* reason("http://provider.test")
+      const environment = { HTTP_PROXY: `127.0.0.1:${proxy.port}`, NO_PROXY: "127.0.0.1" }
+      const error = yield* reason("http://provider.test", {}, environment)
       assert.deepInclude(error, { _tag: "Unreachable", detail: "the proxy answered 407" })
-      yield* connected(upstream.url)
+      yield* connected(upstream.url, {}, environment)
       assert.strictEqual(proxy.asked.length, 1)
     })
   )
 
   it.live("that is of another kind is said to be", () =>
     Effect.gen(function* () {
-      yield* setting("https_proxy", "socks5://127.0.0.1:1")
-      yield* setting("no_proxy", "")
-      const error = yield* reason("https://provider.test")
+      const error = yield* reason("https://provider.test", {}, { https_proxy: "socks5://127.0.0.1:1" })
       assert.deepInclude(error, { _tag: "Unreachable", detail: "the proxy of the environment is none of HTTP" })
     })
   )
