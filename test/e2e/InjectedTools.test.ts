@@ -283,32 +283,41 @@ layer(Running.layer, { excludeTestServices: true, timeout: "90 seconds" })("inje
         })
       )
 
-      it.effect("answers its own call of a turn that has a hidden one, too, which is put back then", () =>
+      it.effect("answers its own calls of a turn that has hidden ones, too, which are put back then", () =>
         Effect.gen(function* () {
-          const turns = [{ text: "Both. ", calls: [echo("hidden"), readFile("a.txt")] }, { text: "Both have spoken." }]
+          const turns = [
+            { text: "Both. ", calls: [readFile("a.txt"), echo("hidden"), echo("more", "local"), readFile("b.txt")] },
+            { text: "Both have spoken." }
+          ]
           for (const { answers, asked, prompt, records } of yield* bothWays(sdk, turns)) {
             assert.deepStrictEqual(
               answers.map(({ calls, stoppedOnCalls, text }) => [text, calls, stoppedOnCalls]),
               [
-                ["Both. ", [readFile("a.txt")], true],
+                ["Both. ", [readFile("a.txt"), readFile("b.txt")], true],
                 ["Both have spoken.", [], false]
               ]
             )
             assert.deepStrictEqual(conversationOf(asked[1]!), [
               `user: ${prompt}`,
               sdk.refers === true ? "reference" : "assistant: Both. ",
-              'call bmcp_everything_echo {"message":"hidden"}',
               'call read_file {"path":"a.txt"}',
+              'call bmcp_everything_echo {"message":"hidden"}',
+              'call bmcp_local_echo {"message":"more"}',
+              'call read_file {"path":"b.txt"}',
               "result Echo: hidden",
-              "result the file a.txt says ahoy"
+              "result Echo: more",
+              "result the file a.txt says ahoy",
+              "result the file b.txt says ahoy"
             ])
             assert.deepStrictEqual(
               records.map((record) => callsOf(record).map(({ injected, name }) => [name, injected])),
               [
-                // The client's is on record with its turn, the hidden one when it has run.
+                // The client's are on record with their turn, the hidden ones when they have run.
                 [
                   ["read_file", false],
-                  ["bmcp_everything_echo", true]
+                  ["read_file", false],
+                  ["bmcp_everything_echo", true],
+                  ["bmcp_local_echo", true]
                 ],
                 []
               ]
