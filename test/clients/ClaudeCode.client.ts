@@ -152,11 +152,14 @@ describe("Claude Code", () => {
       const scene = yield* makeListeningScene
       const ask = (...args: ReadonlyArray<string>) => claude(home, `${scene.gateway.url}/anthropic`, ["-p", ...args])
       const runs = [
-        yield* ask("--allowedTools", "Bash", "--", inTurn),
+        yield* ask("--output-format", "json", "--allowedTools", "Bash", "--", inTurn),
         yield* ask("-c", "--allowedTools", "Bash", "--", atOnce),
         yield* ask("-c", "--", behind)
       ]
       yield* checkListening(scene, home, "claude-code", runs)
+      // Two requests, the first of them of two turns: their outputs are summed, their inputs are not.
+      const { usage } = JSON.parse(runs[0]!.stdout) as { readonly usage: object }
+      assert.deepInclude(usage, { input_tokens: 200, cache_read_input_tokens: 40, output_tokens: 90 })
     })
   )
 

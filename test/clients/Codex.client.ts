@@ -168,11 +168,14 @@ describe("Codex", () => {
       const scene = yield* makeListeningScene
       const home = yield* begin(scene)
       const runs = [
-        yield* exec(home, [inTurn]),
+        yield* exec(home, ["--json", inTurn]),
         yield* exec(home, ["resume", "--last", atOnce]),
         yield* exec(home, ["resume", "--last", behind])
       ]
       yield* checkListening(scene, home, "codex", runs)
+      // Two requests, the first of them of two turns: their outputs are summed, their inputs are not.
+      const { usage } = JSON.parse(runs[0]!.stdout.trim().split("\n").at(-1)!) as { readonly usage: object }
+      assert.deepInclude(usage, { input_tokens: 240, cached_input_tokens: 40, output_tokens: 90 })
     })
   )
 
