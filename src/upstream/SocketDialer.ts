@@ -1,7 +1,7 @@
 import { type IncomingMessage, request as httpRequest } from "node:http"
 import { connect, isIP, type Socket } from "node:net"
 import { connect as tlsConnect } from "node:tls"
-import { Deferred, type Duration, Effect, Result, type Scope } from "effect"
+import { Deferred, Duration, Effect, Result, type Scope } from "effect"
 import { WebSocket } from "ws"
 import type { Answered, Connected, Dialer, DialRequest } from "./Dial.ts"
 import { type HeaderMap, Malformed, TimedOut, Unreachable, UpstreamError } from "./Exchange.ts"
@@ -129,8 +129,9 @@ const portOf = (url: URL): number => Number(url.port === "" ? (url.protocol === 
 /** The largest head of an answer, in bytes: providers send long rate limit and trace headers. */
 const maxHeaderSize = 65_536
 
-/** How much of an answer that is no handshake is read, in bytes: enough for its error message. */
+/** How much of an answer that is no handshake is read, in bytes, and for how long: enough for its error message. */
 const longestAnswer = 65_536
+const longestRead = Duration.seconds(1)
 
 /** The handshake over a socket (RFC 6455, section 4), up to its answer. */
 const shakeHands = (
@@ -157,7 +158,7 @@ const shakeHands = (
           resume(Effect.succeed({ _tag: "Connected", peer, headers }))
         })
         webSocket.once("unexpected-response", (_request, answer) => {
-          readAnswer(answer, (read) => resume(Effect.succeed(read)))
+          resume(readAnswer(answer))
         })
         const onError = (error: Error) => resume(Effect.fail(reasonOf(error)))
         webSocket.on("error", onError)
@@ -186,25 +187,24 @@ const reasonOf = (error: NodeJS.ErrnoException): UpstreamError["reason"] =>
     ? new Malformed({ detail: describe(error) })
     : new Unreachable({ detail: describe(error), sent: true })
 
-/** Reads the beginning of an answer's body; one that breaks off is taken as far as it came. */
-const readAnswer = (answer: IncomingMessage, done: (read: Answered) => void): void => {
+/** Reads the beginning of an answer's body; one that breaks off, or stops coming, is taken as far as it came. */
+const readAnswer = (answer: IncomingMessage): Effect.Effect<Answered> => {
   const chunks: Array<Buffer> = []
   let size = 0
-  const end = () => {
-    answer.removeAllListeners("data")
-    done({
-      _tag: "Answered",
-      status: answer.statusCode ?? 0,
-      headers: answer.headers,
-      body: Buffer.concat(chunks).subarray(0, longestAnswer)
+  const read = Effect.callback<void>((resume) => {
+    const end = () => resume(Effect.void)
+    answer.on("data", (chunk: Buffer) => {
+      if (size < longestAnswer) chunks.push(chunk)
+      size += chunk.length
+      if (size >= longestAnswer) end()
     })
-  }
-  answer.on("data", (chunk: Buffer) => {
-    chunks.push(chunk)
-    size += chunk.length
-    if (size >= longestAnswer) end()
+    answer.once("error", end).once("close", end).once("end", end)
+    if (answer.destroyed) end()
   })
-  answer.once("error", end)
-  answer.once("close", end)
-  answer.once("end", end)
+  return Effect.map(Effect.timeoutOption(read, longestRead), () => ({
+    _tag: "Answered",
+    status: answer.statusCode ?? 0,
+    headers: answer.headers,
+    body: Buffer.concat(chunks).subarray(0, longestAnswer)
+  }))
 }

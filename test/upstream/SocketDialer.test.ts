@@ -141,6 +141,23 @@ describe("dialling", () => {
     })
   )
 
+  it.live("shows a status whose body stops coming, or never ends, with the beginning of that", () =>
+    Effect.gen(function* () {
+      const head = "HTTP/1.1 403 X\r\ncontent-length: 1000000\r\n\r\n"
+      const upstream = yield* WebSocketUpstream.make({
+        handshakes: [{ instead: { raw: `${head}half` } }, { instead: { raw: `${head}${"x".repeat(100_000)}` } }]
+      })
+      const bodies: Array<string> = []
+      for (let i = 0; i < 2; i++) {
+        const answer = yield* (yield* dialer())(request(upstream.url))
+        assert(answer._tag === "Answered")
+        assert.strictEqual(answer.status, 403)
+        bodies.push(answer.body.toString())
+      }
+      assert.deepStrictEqual(bodies, ["half", "x".repeat(65_536)])
+    })
+  )
+
   it.live("tells apart whether nobody was there, nobody answered, or not in HTTP", () =>
     Effect.gen(function* () {
       const refused = yield* reason(`http://127.0.0.1:${yield* UpstreamServer.closedPort}`)
