@@ -228,6 +228,16 @@ export class Answering {
     return { sight, ending, end }
   }
 
+  /** Lets a turn go that was read to its end: its connection can be used again where the body ends soon, too. */
+  get letGo(): Effect.Effect<void> {
+    if (this.opened.body.closed) return this.close
+    return Effect.forever(this.opened.body.pull).pipe(
+      Effect.exit,
+      Effect.timeoutOption(afterEnd),
+      Effect.andThen(this.close)
+    )
+  }
+
   /** The frames as they came; `null` where they were too many to be kept. */
   get kept(): ReadonlyArray<Frame> | null {
     return this.read.kept

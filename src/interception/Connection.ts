@@ -6,6 +6,7 @@ import {
   errorOnLane,
   inputItems,
   isOutput,
+  isSteered,
   nameOfMessage,
   readClientEvent,
   requestOf,
@@ -18,9 +19,8 @@ import {
   localTurn,
   type OpenedTurn,
   type Peer,
-  PeerTurns,
+  type PeerTurns,
   type Upstream,
-  type UpstreamError,
   type UpstreamPeer,
   type Watched
 } from "../upstream/Upstream.ts"
@@ -39,11 +39,12 @@ import {
   unknownEvent
 } from "./ConnectionErrors.ts"
 import { ConnectionMemory } from "./ConnectionMemory.ts"
+import { ConnectionUpstreams } from "./ConnectionUpstreams.ts"
 import { postHeaders } from "./HandshakeHeaders.ts"
 import type { InboundRequest, SocketCall } from "./InboundRequest.ts"
 import type { Interception } from "./Interception.ts"
 import { Lanes } from "./Lanes.ts"
-import { type Native, NativeCall, overHttp, type ResponseCall } from "./ResponseCall.ts"
+import { NativeCall, overHttp, type ResponseCall } from "./ResponseCall.ts"
 import { errorAnswerMessage, keepAliveMessage, messageOf, refusedMessage } from "./SocketMessages.ts"
 import { uuidV7 } from "./Uuid.ts"
 
@@ -74,6 +75,9 @@ export interface ConnectionOptions {
 
 /** How long the answers that run when one side has gone may take to say so to the other, in milliseconds. */
 const grace = 2000
+
+/** How long a lane is kept for the response that follows one which was steered, in milliseconds. */
+const successorWait = 2000
 
 /** How long a connection past its age is kept where nothing runs on it, in milliseconds. */
 const afterAge = 60_000
@@ -111,10 +115,11 @@ export class Connection {
   private readonly quiet = Latch.makeUnsafe(true)
   /** Opened when it has been silent for so long that the client is to be told that it still is. */
   private readonly silent = Latch.makeUnsafe(false)
-  private readonly natives = new Map<string, Native>()
-  private readonly attached = new Set<PeerTurns>()
+  private readonly upstreams: ConnectionUpstreams
   /** Lanes on which an upstream has begun a response by itself before the last was over: they are not given away then. */
   private readonly following = new Map<string | null, Deferred.Deferred<void>>()
+  /** Lanes whose last response was steered, until the one comes that follows it. */
+  private readonly steered = new Map<string | null, Deferred.Deferred<void>>()
   /** The model of the last response of each lane, for those that follow it without being asked for. */
   private readonly models = new Map<string | null, string>()
   /** Why no response is begun any more. */
@@ -129,6 +134,10 @@ export class Connection {
     // Each may take a while to end: they do so at once.
     this.responses = Scope.forkUnsafe(scope, "parallel")
     this.lanes = new Lanes({ ...serviceLimits, queued: options.settings.websocket.max_queued })
+    this.upstreams = new ConnectionUpstreams(options, scope, {
+      unclaimed: (turns, streamId, data) => this.unclaimed(turns, streamId, data),
+      lost: ({ code, reason }) => this.end({ by: "upstream", code: carriedCode(code, 1011), reason })
+    })
     this.headers = postHeaders(options.request.headers)
     this.silentSince = options.timers.now()
   }
@@ -140,8 +149,7 @@ export class Connection {
     for (const one of watched) timers.watch(one)
     return Effect.gen({ self: this }, function* () {
       if (dialled !== null) {
-        const turns = yield* this.attach(request.provider!, dialled, this.scope, true)
-        this.natives.set(request.provider!, Effect.succeed(turns))
+        yield* this.upstreams.dialled(request.provider!, dialled)
       }
       yield* Effect.forkIn(this.speakUp, this.scope)
       yield* Effect.forkIn(this.read, this.scope, { startImmediately: true })
@@ -161,8 +169,7 @@ export class Connection {
     // Whoever is still there is told what becomes of its responses.
     if (end.by !== "client") yield* Effect.timeoutOption(Effect.interruptible(this.quiet.await), grace)
     yield* Scope.close(this.responses, Exit.void)
-    const upstreams = [...this.attached].map((turns) => turns.close(end.code, end.reason))
-    const closing = [this.options.client.close(end.code, end.reason), ...upstreams]
+    const closing = [this.options.client.close(end.code, end.reason), this.upstreams.close(end.code, end.reason)]
     yield* Effect.all(closing, { concurrency: "unbounded", discard: true })
   })
 
@@ -229,7 +236,7 @@ export class Connection {
 
   /** A message that is no request: of use to an upstream that knows it, and to nobody else. */
   private passOn(type: string, streamId: string | null, data: Buffer): Effect.Effect<void> {
-    const turns = [...this.attached].find(({ closing }) => closing === null)
+    const turns = this.upstreams.open
     return turns === undefined ? this.complain(unknownEvent(type), streamId) : Effect.ignore(turns.send(streamId, data))
   }
 
@@ -311,6 +318,7 @@ export class Connection {
       this.following.delete(streamId)
       return Effect.asVoid(Deferred.succeed(follower, undefined))
     }
+    this.steered.delete(streamId)
     const next = this.lanes.over(streamId)
     if (this.lanes.running === 0) {
       this.quiet.openUnsafe()
@@ -325,7 +333,17 @@ export class Connection {
     const provider = this.nativeProvider(event)
     return provider === null
       ? this.bridge(creation)
-      : Effect.asVoid(this.answer(data, event.streamId, new NativeCall(event.streamId, this.native(provider))))
+      : this.relay(data, event.streamId, new NativeCall(event.streamId, this.upstreams.turns(provider)))
+  }
+
+  /** Carries a response out over an upstream's WebSocket, and keeps its lane for one that follows by itself. */
+  private relay(body: Buffer, streamId: string | null, call: NativeCall): Effect.Effect<void> {
+    return Effect.flatMap(this.answer(body, streamId, call), (last) => {
+      if (last === null || !isSteered(last) || this.following.has(streamId)) return Effect.void
+      const successor = Deferred.makeUnsafe<void>()
+      this.steered.set(streamId, successor)
+      return Effect.asVoid(Effect.timeoutOption(Deferred.await(successor), successorWait))
+    })
   }
 
   /** Carries a response out over HTTP. */
@@ -340,10 +358,9 @@ export class Connection {
     const body = requestOf(data, items === null ? null : input)
     const call: ResponseCall = event.generate ? overHttp : { open: () => Effect.succeed(this.warmUp(event.model)) }
     const shown: Array<Frame> = []
-    return Effect.map(this.answer(body, streamId, call, shown), (succeeded) => {
-      const last = shown.at(-1)
+    return Effect.map(this.answer(body, streamId, call, shown), (last) => {
       const said = last?.kind === "body" ? { response: last.json } : last?.json
-      const response = succeeded && isObject(said) && isObject(said.response) ? said.response : null
+      const response = isObject(said) && isObject(said.response) ? said.response : null
       if (response !== null && typeof response.id === "string" && response.status !== "failed") {
         this.memory.remember(streamId, response.id, [...input, ...(output(shown) ?? [])])
       } else if (event.previous !== null) this.memory.evict(streamId, event.previous)
@@ -356,7 +373,8 @@ export class Connection {
   }
 
   /**
-   * Carries out one response. Answers whether it was shown to its end and is none that failed.
+   * Carries out one response. Answers the last frame that its client was shown, or `null` where it was told of an error
+   * of the gateway's, or of a status, instead.
    *
    * @param shown takes the frames that the client was shown which say what came of it, where they are wanted
    */
@@ -365,30 +383,35 @@ export class Connection {
     streamId: string | null,
     call: ResponseCall,
     shown?: Array<Frame>
-  ): Effect.Effect<boolean> {
+  ): Effect.Effect<Frame | null> {
     const { interception } = this.options
-    return Effect.scoped(
-      Effect.gen({ self: this }, function* () {
-        const answer = yield* interception.open({ ...this.inbound(streamId, call), body })
-        const failed = answer.head.status < 200 || answer.head.status > 299
-        while (true) {
-          for (const frame of yield* answer.pull) {
-            // Half a message would be none.
-            if (frame.kind === "part") return yield* Effect.as(this.complain(tooLarge, streamId), false)
-            if (shown !== undefined && isOutput(frame)) shown.push(frame)
-            const message = failed ? errorAnswerMessage(answer.head, frame, streamId) : messageOf(frame, streamId)
-            if (message !== null) yield* this.send(message)
+    return Effect.suspend(() => {
+      let last: Frame | null = null
+      return Effect.scoped(
+        Effect.gen({ self: this }, function* () {
+          const answer = yield* interception.open({ ...this.inbound(streamId, call), body })
+          const failed = answer.head.status < 200 || answer.head.status > 299
+          while (true) {
+            for (const frame of yield* answer.pull) {
+              // Half a message would be none.
+              if (frame.kind === "part") return yield* this.complain(tooLarge, streamId)
+              if (shown !== undefined && isOutput(frame)) shown.push(frame)
+              if (!failed && frame.kind !== "comment") last = frame
+              const message = failed ? errorAnswerMessage(answer.head, frame, streamId) : messageOf(frame, streamId)
+              if (message !== null) yield* this.send(message)
+            }
           }
-        }
-      })
-    ).pipe(
-      Effect.catch((error) => {
-        if (error._tag === "Refused") return Effect.as(this.send(refusedMessage(error, streamId)), false)
-        return error._tag === "Done"
-          ? Effect.succeed(true)
-          : Effect.as(this.complain(clientError(error), streamId), false)
-      })
-    )
+        })
+      ).pipe(
+        Effect.as(null),
+        Effect.catch((error) => {
+          if (error._tag === "Done") return Effect.succeed(last)
+          const message =
+            error._tag === "Refused" ? refusedMessage(error, streamId) : errorOnLane(clientError(error), streamId)
+          return Effect.as(this.send(message), null)
+        })
+      )
+    })
   }
 
   private inbound(streamId: string | null, call: ResponseCall | null): Omit<InboundRequest, "body"> {
@@ -403,68 +426,9 @@ export class Connection {
   /** The provider of a request whose turns go over its WebSocket; `null` for any other. */
   private nativeProvider(event: Create): string | null {
     const { request, upstream } = this.options
-    if (request.provider !== null) return this.natives.has(request.provider) ? request.provider : null
+    if (request.provider !== null) return this.upstreams.has(request.provider) ? request.provider : null
     const route = upstream.forModel(event.model, "openai-responses")
     return "_tag" in route || !route.provider.websocket ? null : route.provider.name
-  }
-
-  /** The turns over a provider's WebSocket, which is opened by whoever needs it first. */
-  private native(provider: string): Native {
-    return Effect.suspend(() => {
-      const known = this.natives.get(provider)
-      return known === undefined
-        ? this.dial(provider)
-        : Effect.flatMap(known, (turns) => (turns.closing === null ? Effect.succeed(turns) : this.dial(provider)))
-    })
-  }
-
-  private dial(provider: string): Native {
-    return Effect.suspend(() => {
-      const { credential, headers, path, query } = this.options.request
-      const dialling = Deferred.makeUnsafe<PeerTurns, UpstreamError>()
-      const native = Deferred.await(dialling)
-      this.natives.set(provider, native)
-      const scope = Scope.forkUnsafe(this.scope)
-      return this.options.upstream.connect({ provider, path, query, headers, credential }).pipe(
-        Scope.provide(scope),
-        Effect.flatMap((upstream) => this.attach(provider, upstream, scope, false)),
-        Effect.onExit((exit) => {
-          if (Exit.isFailure(exit) && this.natives.get(provider) === native) this.natives.delete(provider)
-          const freed = Exit.isFailure(exit) ? Scope.close(scope, Exit.void) : Effect.void
-          return Effect.andThen(freed, Deferred.done(dialling, exit))
-        })
-      )
-    })
-  }
-
-  /**
-   * @param scope holds the upstream's WebSocket
-   * @param sole whether the connection ends with this upstream's
-   */
-  private attach(
-    provider: string,
-    upstream: UpstreamPeer,
-    scope: Scope.Scope,
-    sole: boolean
-  ): Effect.Effect<PeerTurns> {
-    const { settings, timers } = this.options
-    const turns: PeerTurns = new PeerTurns({
-      upstream,
-      provider,
-      timers,
-      limits: {
-        firstFrame: Duration.toMillis(settings.limits.first_frame),
-        idle: Duration.toMillis(settings.limits.idle)
-      },
-      unclaimed: (streamId, data) => this.unclaimed(turns, streamId, data)
-    })
-    this.attached.add(turns)
-    const gone = Effect.flatMap(turns.run, ({ code, reason }) => {
-      this.attached.delete(turns)
-      if (sole) this.end({ by: "upstream", code: carriedCode(code, 1011), reason })
-      return Effect.void
-    })
-    return Effect.as(Effect.forkIn(gone, scope, { startImmediately: true }), turns)
   }
 
   /**
@@ -478,6 +442,8 @@ export class Connection {
       if (this.lanes.isBusy(streamId)) {
         const free = Deferred.makeUnsafe<void>()
         this.following.set(streamId, free)
+        const awaited = this.steered.get(streamId)
+        if (awaited !== undefined) Deferred.doneUnsafe(awaited, Effect.void)
         yield* Deferred.await(free)
       } else this.lanes.occupy(streamId)
       const scope = Scope.forkUnsafe(this.responses)
@@ -485,9 +451,7 @@ export class Connection {
       const lane = streamId === null ? {} : { stream_id: streamId }
       const body = Buffer.from(JSON.stringify({ type: "response.create", model, input: [], ...lane }))
       const call = new NativeCall(streamId, Effect.succeed(turns), first)
-      const response = Effect.asVoid(this.answer(body, streamId, call)).pipe(
-        Effect.ensuring(Scope.close(scope, Exit.void))
-      )
+      const response = this.relay(body, streamId, call).pipe(Effect.ensuring(Scope.close(scope, Exit.void)))
       yield* Effect.forkIn(this.carried(response, streamId), this.responses)
     })
   }

@@ -16,7 +16,7 @@ import {
   UpstreamError
 } from "../upstream/Upstream.ts"
 import { Answer, type FramePull, first } from "./Answer.ts"
-import { clientError } from "./Answering.ts"
+import { clientError, internalError } from "./Answering.ts"
 import { errorAnswer } from "./ErrorAnswer.ts"
 import { type Head, type InboundRequest, type Refused, refusal } from "./InboundRequest.ts"
 import { Observer, unfailing } from "./Observer.ts"
@@ -288,7 +288,9 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
     const head = headOf(settlement.row.id, opened, model)
     if (opened.transport === "json") {
       return yield* wholeAnswer(settlement.row.id, head, answering.pull).pipe(
-        Effect.catch((error) => Effect.fail(refusal(clientError(error), settlement.row.id, dialect)))
+        Effect.catch((error) => Effect.fail(refusal(clientError(error), settlement.row.id, dialect))),
+        // It is on record, and in the log.
+        Effect.catchDefect(() => Effect.fail(refusal(internalError, settlement.row.id, dialect)))
       )
     }
     return new Answer({

@@ -2,6 +2,7 @@ import { Cause, Deferred, Effect, Exit, Scope } from "effect"
 import type { AnswerWriter, Dialect, RequestView, SeenToolCall, TransportName } from "../dialect/Dialect.ts"
 import type { ToolResult } from "../dialect/InjectedTools.ts"
 import type { HiddenTurn } from "../dialect/ToolMemory.ts"
+import type { RecordError } from "../recorder/Records.ts"
 import type { InjectedTool, ToolCatalog } from "../tools/ToolCatalog.ts"
 import {
   Declined,
@@ -44,6 +45,8 @@ export class Turns {
   private opened: OpenedTurn | null = null
   /** The turn that is being answered; `null` before the first and between two. */
   private answering: Answering | null = null
+  /** Why everything is being ended, if it is. */
+  private stopped: UpstreamError | null = null
   /** Ends what runs between two turns. */
   private interrupt: ((error: UpstreamError) => void) | null = null
   private transport: TransportName = "json"
@@ -123,6 +126,7 @@ export class Turns {
 
   /** Ends whatever is under way with an error that the client is told. */
   fail(error: UpstreamError): void {
+    this.stopped = error
     this.opened?.body.fail(error)
     this.interrupt?.(error)
   }
@@ -173,7 +177,7 @@ export class Turns {
     if (mixed) progress.framesOut += end.length
     yield* settlement.settleTurn(progress, sight, ending)
     // The upstream has said all; its connection is not kept while tools run.
-    yield* Scope.close(this.turnScope, Exit.void)
+    yield* Effect.forkIn(turn.letGo, this.upstreams, { startImmediately: true })
     const last = progress.index + 1 >= maxTurns
     const injected = calls.filter((call) => call.runner === "gateway")
     if (last && !mixed) {
@@ -276,33 +280,35 @@ export class Turns {
     const { catalog, concurrency, now, settlement } = this.options
     return Effect.suspend(() => {
       const begun = now()
-      const ran: Array<RunToolCall> = calls.map((call) => ({
-        call,
-        serverUrl: this.byName.get(call.name)?.serverUrl ?? null,
-        error: recordError("client_gone", "nobody waited for it any longer"),
-        durationMs: 0
-      }))
-      const one = (call: SeenToolCall, place: number): Effect.Effect<ToolResult> => {
+      const ran = new Map<SeenToolCall, RunToolCall>()
+      const note = (call: SeenToolCall, startedAt: number, error: RecordError | null) => {
+        const serverUrl = this.byName.get(call.name)!.serverUrl
+        ran.set(call, { call, serverUrl, error, durationMs: now() - startedAt })
+      }
+      const one = (call: SeenToolCall): Effect.Effect<ToolResult> => {
         const startedAt = now()
-        const tool = this.byName.get(call.name)!
-        return Effect.map(catalog.call(tool, call.arguments), ({ content, error }) => {
-          ran[place] = {
-            ...ran[place]!,
-            error: error === null ? null : recordError("upstream_status", error),
-            durationMs: now() - startedAt
-          }
+        const answered = catalog.call(this.byName.get(call.name)!, call.arguments)
+        return Effect.map(answered, ({ content, error, kind }) => {
+          note(call, startedAt, error === null ? null : recordError(kind ?? "upstream_status", error))
           return { callId: call.callId, content, isError: error !== null }
         })
       }
-      const all = Effect.forEach(calls, one, { concurrency })
-      return Effect.onExit(all, (exit) => {
-        if (Exit.isFailure(exit)) {
-          const durationMs = now() - begun
-          for (const [place, call] of ran.entries()) if (call.durationMs === 0) ran[place] = { ...call, durationMs }
-        }
-        return settlement.ran(turn, ran)
+      return Effect.onExit(Effect.forEach(calls, one, { concurrency }), (exit) => {
+        for (const call of calls) if (!ran.has(call)) note(call, begun, this.unfinished(exit))
+        return settlement.ran(
+          turn,
+          calls.map((call) => ran.get(call)!)
+        )
       })
     })
+  }
+
+  /** Why a call has not come to its end. */
+  private unfinished(exit: Exit.Exit<unknown>): RecordError {
+    if (Exit.hasDies(exit)) return recordError("internal", "a defect of the gateway; its log says more")
+    const { stopped } = this
+    if (stopped !== null) return recordError(stopped.reason.code, stopped.reason.message)
+    return recordError("client_gone", "nobody waited for it any longer")
   }
 }
 

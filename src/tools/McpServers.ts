@@ -133,19 +133,24 @@ const make = Effect.fnUntraced(function* (config: SluiceConfig) {
     const server = byName.get(tool.server)
     if (server === undefined) return Effect.succeed(failure(`There is no MCP server ${tool.server}.`))
     const args = argumentsOf(input)
-    if (typeof args === "string") return Effect.succeed(failure(args))
+    if (typeof args === "string") return Effect.succeed(failure(args, "bad_request"))
     return server.call(tool.tool, args).pipe(
       Effect.map((result) => masked(toolAnswer(result, maxBytes), server.mask)),
       // What a server sends must not end a call that it is not the whole of.
       Effect.catchDefect(() => Effect.succeed(failure(`The answer of ${tool.tool} of ${server.name} cannot be read.`))),
       Effect.catch((error) =>
-        Effect.succeed(failure(`The tool ${tool.tool} of ${server.name} failed: ${error.detail}`))
+        Effect.succeed(
+          failure(`The tool ${tool.tool} of ${server.name} failed: ${error.detail}`, "upstream_unreachable")
+        )
       ),
       Effect.timeoutOrElse({
         duration: timeout,
         orElse: () =>
           Effect.succeed(
-            failure(`The tool ${tool.tool} of ${server.name} did not answer within ${Duration.format(timeout)}.`)
+            failure(
+              `The tool ${tool.tool} of ${server.name} did not answer within ${Duration.format(timeout)}.`,
+              "timeout"
+            )
           )
       })
     )

@@ -16,7 +16,12 @@ export interface ToolAnswer {
   readonly content: ReadonlyArray<ToolContent>
   /** Why the tool failed, for the records; `null` where it did not. */
   readonly error: string | null
+  /** Of which kind that is: by default the server, or the tool, has said so itself. */
+  readonly kind?: ToolErrorKind
 }
+
+/** Kinds of failures: the model's arguments, the time, the way to the server, or what the server answered. */
+export type ToolErrorKind = "bad_request" | "timeout" | "upstream_unreachable" | "upstream_status"
 
 /** How an MCP server is doing. */
 export interface ToolServer {

@@ -1,5 +1,5 @@
 import { describePart, type ToolContent } from "../dialect/InjectedTools.ts"
-import type { ToolAnswer } from "./ToolCatalog.ts"
+import type { ToolAnswer, ToolErrorKind } from "./ToolCatalog.ts"
 
 type Json = { readonly [key: string]: unknown }
 
@@ -127,7 +127,11 @@ const within = (content: ReadonlyArray<ToolContent>, maxBytes: number): Readonly
 }
 
 /** An answer that says what went wrong, to the model and the records. */
-export const failure = (message: string): ToolAnswer => ({ content: [text(message)], error: message })
+export const failure = (message: string, kind: ToolErrorKind = "upstream_status"): ToolAnswer => ({
+  content: [text(message)],
+  error: message,
+  kind
+})
 
 /** The longest account of an error that is kept for the records, in characters. */
 const longestError = 500
