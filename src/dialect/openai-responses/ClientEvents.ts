@@ -143,6 +143,14 @@ const isCallOutput = (text: string): boolean => {
 export const isOutput = (frame: Frame): boolean =>
   frame.kind === "body" || frame.terminal || nameOf(frame) === "response.output_item.done"
 
+/** Whether an event ends a response that was steered: one follows that its client has not asked for. */
+export const isSteered = (frame: Frame): boolean => {
+  if (nameOf(frame) !== "response.incomplete" || !isObject(frame.json)) return false
+  const { response } = frame.json
+  const details = isObject(response) ? response.incomplete_details : null
+  return isObject(details) && details.reason === "steered"
+}
+
 /** The events of a warm-up that nobody but the gateway carries out: a response without any output. */
 export const warmUp = (id: string, model: string, createdAt: number): ReadonlyArray<Frame> => {
   const response = {

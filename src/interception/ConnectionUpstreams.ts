@@ -1,0 +1,111 @@
+import { Deferred, Duration, Effect, Exit, Scope } from "effect"
+import { type PeerClose, PeerTurns, type UpstreamError, type UpstreamPeer } from "../upstream/Upstream.ts"
+import type { ConnectionOptions } from "./Connection.ts"
+import type { Native } from "./ResponseCall.ts"
+
+/** What a connection is told of its upstreams' WebSockets. */
+export interface UpstreamEvents {
+  /** One says what belongs to no turn. */
+  readonly unclaimed: (turns: PeerTurns, streamId: string | null, data: Buffer) => Effect.Effect<void>
+  /** The one that was there before the client is closed. */
+  readonly lost: (close: PeerClose) => void
+}
+
+/** The WebSockets of one connection to its providers: each opened once, and again where it was closed meanwhile. */
+export class ConnectionUpstreams {
+  private readonly options: ConnectionOptions
+  private readonly scope: Scope.Scope
+  private readonly events: UpstreamEvents
+  private readonly natives = new Map<string, Native>()
+  private readonly attached = new Set<PeerTurns>()
+
+  constructor(options: ConnectionOptions, scope: Scope.Scope, events: UpstreamEvents) {
+    this.options = options
+    this.scope = scope
+    this.events = events
+  }
+
+  /** Takes the WebSocket that was opened before the client's. */
+  dialled(provider: string, upstream: UpstreamPeer): Effect.Effect<void> {
+    return Effect.map(this.attach(provider, upstream, this.scope, true), (turns) => {
+      this.natives.set(provider, Effect.succeed(turns))
+    })
+  }
+
+  /** Whether a provider's WebSocket was opened, or is about to be. */
+  has(provider: string): boolean {
+    return this.natives.has(provider)
+  }
+
+  /** Some WebSocket that is open. */
+  get open(): PeerTurns | undefined {
+    return [...this.attached].find(({ closing }) => closing === null)
+  }
+
+  /** Closes all of them. */
+  close(code: number, reason: string): Effect.Effect<void> {
+    return Effect.forEach(this.attached, (turns) => turns.close(code, reason), {
+      concurrency: "unbounded",
+      discard: true
+    })
+  }
+
+  /** The turns over a provider's WebSocket, which is opened by whoever needs it first. */
+  turns(provider: string): Native {
+    return Effect.suspend(() => {
+      const known = this.natives.get(provider)
+      return known === undefined
+        ? this.dial(provider)
+        : Effect.flatMap(known, (turns) => (turns.closing === null ? Effect.succeed(turns) : this.dial(provider)))
+    })
+  }
+
+  private dial(provider: string): Native {
+    return Effect.suspend(() => {
+      const { credential, headers, path, query } = this.options.request
+      const dialling = Deferred.makeUnsafe<PeerTurns, UpstreamError>()
+      const native = Deferred.await(dialling)
+      this.natives.set(provider, native)
+      const scope = Scope.forkUnsafe(this.scope)
+      return this.options.upstream.connect({ provider, path, query, headers, credential }).pipe(
+        Scope.provide(scope),
+        Effect.flatMap((upstream) => this.attach(provider, upstream, scope, false)),
+        Effect.onExit((exit) => {
+          if (Exit.isFailure(exit) && this.natives.get(provider) === native) this.natives.delete(provider)
+          const freed = Exit.isFailure(exit) ? Scope.close(scope, Exit.void) : Effect.void
+          return Effect.andThen(freed, Deferred.done(dialling, exit))
+        })
+      )
+    })
+  }
+
+  /**
+   * @param scope holds the upstream's WebSocket
+   * @param sole whether the connection ends with this upstream's
+   */
+  private attach(
+    provider: string,
+    upstream: UpstreamPeer,
+    scope: Scope.Scope,
+    sole: boolean
+  ): Effect.Effect<PeerTurns> {
+    const { settings, timers } = this.options
+    const turns: PeerTurns = new PeerTurns({
+      upstream,
+      provider,
+      timers,
+      limits: {
+        firstFrame: Duration.toMillis(settings.limits.first_frame),
+        idle: Duration.toMillis(settings.limits.idle)
+      },
+      unclaimed: (streamId, data) => this.events.unclaimed(turns, streamId, data)
+    })
+    this.attached.add(turns)
+    const gone = Effect.flatMap(turns.run, (close) => {
+      this.attached.delete(turns)
+      if (sole) this.events.lost(close)
+      return Effect.void
+    })
+    return Effect.as(Effect.forkIn(gone, scope, { startImmediately: true }), turns)
+  }
+}
