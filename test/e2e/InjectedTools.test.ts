@@ -1,5 +1,6 @@
 import { assert, describe, layer } from "@effect/vitest"
 import { Context, Effect, Layer, Schedule } from "effect"
+import OpenAI from "openai"
 import { conversationOf } from "../clients/Conversation.ts"
 import { type Asked, dialectOf, elsewhere, read, say } from "../clients/Model.ts"
 import type { DialectName, ModelAnswer, ModelCall } from "../clients/ModelAnswer.ts"
@@ -14,6 +15,8 @@ import { type ToolSdk, toolSdks } from "./ToolSdks.ts"
 interface Play {
   readonly turns: ReadonlyArray<Omit<ModelAnswer, "model" | "turn">>
   readonly asked: Array<Asked>
+  /** Of its turns among all of the upstream's: their ids are made of these. */
+  readonly numbers: Array<number>
 }
 
 /** One gateway, one upstream and the reference server twice: `everything` over HTTP and `local` over stdio. */
@@ -35,8 +38,10 @@ class Running extends Context.Service<
         const dialect = dialectOf(request)
         if (dialect === undefined) return elsewhere(request)
         const asked = read(dialect, request)
-        const play = plays[Number(/^play (\d+)/.exec(asked.prompt)?.[1])]!
+        const { metadata } = asked.body as { readonly metadata?: { readonly play?: string } }
+        const play = plays[Number(/^play (\d+)/.exec(metadata?.play ?? asked.prompt)?.[1])]!
         // A number that grows by one makes ids of calls of which one is another's beginning.
+        play.numbers.push(1_000 + turn)
         return say(asked, { turn: 1_000 + turn, ...play.turns[play.asked.push(asked) - 1]! })
       })
       const [everything, local] = yield* Effect.all([recordedOverHttp, recordedOverStdio], { concurrency: 2 })
@@ -64,7 +69,7 @@ class Running extends Context.Service<
         upstream,
         servers: { everything, local },
         begin: (turns) => {
-          const play: Play = { turns, asked: [] }
+          const play: Play = { turns, asked: [], numbers: [] }
           return { ...play, prompt: `play ${plays.push(play) - 1}` }
         }
       }
@@ -131,6 +136,8 @@ const bothWays = Effect.fnUntraced(function* (sdk: ToolSdk, turns: Play["turns"]
   assert.deepStrictEqual(withoutIds(streamed), withoutIds(whole), "streamed and whole")
   return [streamed, whole] as const
 })
+
+const answerId = (number: number | undefined): string => `resp_${String(number).padStart(24, "0")}`
 
 /** The conversation of a request, each item as it was sent. */
 const itemsOf = ({ body }: Asked): ReadonlyArray<string> =>
@@ -449,6 +456,71 @@ layer(Running.layer, { excludeTestServices: true, timeout: "90 seconds" })("inje
         )
       }
     })
+  }
+
+  for (const store of ["previous_response_id", "conversation"] as const) {
+    for (const stream of [true, false]) {
+      it.effect(`goes on from a stored answer by its ${store}, ${stream ? "streamed" : "whole"}`, () =>
+        Effect.gen(function* () {
+          const { begin, gateway } = yield* Running
+          const { asked, numbers, prompt } = begin([
+            { text: "I listen. ", calls: [echo("first")] },
+            { text: "And read. ", calls: [readFile("a.txt"), echo("second")] },
+            { text: "Once more. ", calls: [echo("third")] },
+            { text: "Goodbye." },
+            { text: "It is over." }
+          ])
+          const { responses } = new OpenAI({ baseURL: `${gateway.url}/openai/v1`, apiKey: "sk-test", maxRetries: 0 })
+          const answer = (input: OpenAI.Responses.ResponseInput, before?: OpenAI.Responses.Response) =>
+            Effect.promise((): Promise<OpenAI.Responses.Response> => {
+              const given = {
+                model: "test-model",
+                input,
+                ...(store === "conversation" ? { conversation: "conv_1" } : {}),
+                ...(store === "conversation" || before === undefined ? {} : { previous_response_id: before.id }),
+                metadata: { play: prompt }
+              }
+              return stream ? responses.stream(given).finalResponse() : responses.create(given)
+            })
+          const first = yield* answer([{ role: "user", content: prompt }])
+          const calls = first.output.filter((item) => item.type === "function_call")
+          assert.deepStrictEqual(
+            calls.map(({ name }) => name),
+            ["read_file"]
+          )
+          const output = [{ type: "function_call_output" as const, call_id: calls[0]!.call_id, output: "ahoy" }]
+          const second = yield* answer(output, first)
+          assert.strictEqual(second.output_text, "Once more. Goodbye.")
+          const third = yield* answer([{ role: "user", content: `${prompt} again` }], second)
+          assert.strictEqual(third.output_text, "It is over.")
+          const goOn = [
+            [`user: ${prompt}`],
+            ["assistant: I listen. ", 'call bmcp_everything_echo {"message":"first"}', "result Echo: first"],
+            ["result Echo: second", "result ahoy"],
+            ["assistant: Once more. ", 'call bmcp_everything_echo {"message":"third"}', "result Echo: third"],
+            [`user: ${prompt} again`]
+          ]
+          const resultsOnly = goOn.map((lines) => lines.filter((line) => /^(user|result)/.test(line)))
+          assert.deepStrictEqual(
+            asked.map(conversationOf),
+            store === "conversation"
+              ? resultsOnly
+              : [goOn[0]!, goOn.slice(0, 2).flat(), goOn[2]!, goOn.slice(2, 4).flat(), goOn[4]!]
+          )
+          // The client knows an answer by the id of its first turn, and goes on from its last.
+          assert.deepStrictEqual(
+            [first.id, second.id],
+            [0, 2].map((place) => answerId(numbers[place]))
+          )
+          assert.deepStrictEqual(
+            asked.map(({ body }) => body["previous_response_id"]),
+            store === "conversation"
+              ? Array.from({ length: 5 }, () => undefined)
+              : [undefined, undefined, ...[1, 1, 3].map((place) => answerId(numbers[place]))]
+          )
+        })
+      )
+    }
   }
 
   it.effect("keeps clients alive while tools run, and closes everything where they leave", () =>
