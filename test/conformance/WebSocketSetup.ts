@@ -107,7 +107,8 @@ export const socketSetup: (options: SocketOptions) => Effect.Effect<SocketSetup,
           ...upstream,
           connect: () =>
             Effect.suspend(() => {
-              const error = options.dialFails?.(dials++) ?? null
+              const error = options.dialFails?.(dials) ?? null
+              dials++
               return error === null ? Effect.sync(dial) : Effect.fail(error)
             })
         }),

@@ -64,7 +64,7 @@ export const readClientEvent = (data: Buffer): ClientEvent => {
 export const streamIdOf = (data: Buffer): string | null => {
   const span = locate(data, ["stream_id"])
   if (span === null || data[span.start] !== 0x22) return null
-  return data.toString("utf8", span.start + 1, span.end - 1)
+  return readString(data, span.start, span.end)
 }
 
 /** What a message of an upstream is called. */
