@@ -8,15 +8,15 @@ import { uuidV7 } from "../interception/Uuid.ts"
 import { Answer, type FramePull, first } from "../interception/Answer.ts"
 import type { OpenedTurn, TurnRequest, Upstream } from "../upstream/Upstream.ts"
 import { Frame, whole } from "../wire/Frame.ts"
-import { type Renaming, renamed, renamedText } from "./RenamedResponse.ts"
+import { type ResponseView, renamed, renamedText } from "./RenamedResponse.ts"
 
 /** Why a relayed call has no answer to relay. */
-interface NoAnswer {
+export interface NoAnswer {
   readonly error: GatewayError
 }
 
-/** How an answer is shown that is about a response under another id. */
-export interface Shown extends Renaming {
+/** How an answer is shown that is about a stored response. */
+export interface Shown extends ResponseView {
   /** Headers of a success that Sluice adds. */
   readonly headers: { readonly [name: string]: string }
 }

@@ -1,4 +1,6 @@
+import type { RequestView } from "../dialect/Dialect.ts"
 import { replaced } from "../dialect/openai-responses/FrameEdit.ts"
+import { openAiResponses } from "../dialect/openai-responses/OpenAiResponses.ts"
 import { decode } from "../interception/stages/Decode.ts"
 import { compose, type Stage } from "../interception/stages/Stage.ts"
 import type { TransportName } from "../dialect/Dialect.ts"
@@ -13,16 +15,24 @@ export interface Renaming {
   readonly to: string
 }
 
+/** A stage that shows a stored response as its client knows it. */
+export interface ResponseView extends Renaming {
+  /** The names of injected tools, which the response repeats, and of whose calls its client knows nothing. */
+  readonly injected: ReadonlySet<string>
+}
+
 /** Where a body, and where an event, says which response it is. */
 const bodyPaths: ReadonlyArray<JsonPath> = [["id"]]
 const eventPaths: ReadonlyArray<JsonPath> = [["response", "id"], ["response_id"]]
 
 /**
- * A stage that shows a response, or its stream, under another id: only these values change.
+ * A stage that shows a response, or its stream, under the id that its client knows, and without what Sluice added: only
+ * that changes.
  *
  * @param limit the largest body or event that is read; a larger one goes on as it is
  */
-export const renamed = (renaming: Renaming, transport: TransportName, limit: number): Stage<Buffer, Frame> => {
+export const renamed = (view: ResponseView, transport: TransportName, limit: number): Stage<Buffer, Frame> => {
+  const renaming: Renaming = view
   const from = Buffer.from(renaming.from)
   const to = Buffer.from(JSON.stringify(renaming.to))
   const rename = (frame: Frame): Frame => {
@@ -35,12 +45,31 @@ export const renamed = (renaming: Renaming, transport: TransportName, limit: num
       named.map((span) => ({ span, raw: to }))
     )
   }
-  return compose(decode(transport, limit, noEvents), {
+  const decoded = decode(transport, limit, noEvents)
+  const shown = view.injected.size === 0 ? decoded : compose(decoded, withheld(view.injected))
+  if (renaming.from === renaming.to) return shown
+  return compose(shown, {
     push: (frames, out) => {
       for (const frame of frames) out.push(rename(frame))
     },
     end: () => undefined
   })
+}
+
+/** What a turn's reader makes of it: the response as if there were no injected tools. */
+const withheld = (injected: ReadonlySet<string>): Stage<Frame, Frame> => {
+  const asked = openAiResponses.view(Buffer.from('{"model":"","input":""}')) as RequestView
+  const reader = openAiResponses.turn({ asked, injected })
+  return {
+    push: (frames, out) => {
+      for (const frame of frames) {
+        if (reader.ended) out.push(frame)
+        else reader.push(frame, out)
+        if (reader.ended && reader.holding) reader.release(out)
+      }
+    },
+    end: (out) => reader.end(false, out)
+  }
 }
 
 const noEvents: ReadonlySet<string> = new Set()

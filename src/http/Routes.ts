@@ -11,7 +11,8 @@ import { readBody } from "../dialect/RequestBody.ts"
 import type { InboundRequest } from "../interception/InboundRequest.ts"
 import { Interception } from "../interception/Interception.ts"
 import { uuidV7 } from "../interception/Uuid.ts"
-import { Sessions } from "../sessions/Sessions.ts"
+import { type ResponseTurns, Sessions } from "../sessions/Sessions.ts"
+import { ToolCatalog } from "../tools/ToolCatalog.ts"
 import { type Credential, credentialOf } from "../upstream/Credential.ts"
 import { IdleTimers, type TurnRequest, Upstream } from "../upstream/Upstream.ts"
 import { type Admit, adminRule, admission } from "./Admission.ts"
@@ -126,6 +127,7 @@ const makeHandler = Effect.gen(function* () {
   const interception = yield* Interception
   const upstream = yield* Upstream
   const sessions = yield* Sessions
+  const catalog = yield* ToolCatalog
   const timers = yield* IdleTimers
   const lifecycle = yield* Lifecycle
   const { actor } = yield* Actors
@@ -245,10 +247,12 @@ const makeHandler = Effect.gen(function* () {
       }
       const response = storedResponseOf(method, call.path)
       const turns = response === null ? null : yield* sessions.responseTurns(actorOf(request), response.id)
+      const injected = new Set(response === null ? [] : catalog.tools(null).map((tool) => tool.name))
+      const limit = config.limits.event_bytes
       const answer =
-        response === null || turns === null
-          ? yield* openRelay(upstream, config.limits.event_bytes, request, null, model)
-          : yield* openStoredResponse(upstream, config.limits.event_bytes, request, response, turns)
+        response === null || (turns === null && injected.size === 0)
+          ? yield* openRelay(upstream, limit, request, null, model)
+          : yield* openStoredResponse(upstream, limit, request, response, turns ?? oneTurn(response.id), injected)
       yield* send(call.response, answer, timers, limits)
     },
     (effect, call) => Effect.catch(effect, ({ error }) => refused(call, error))
@@ -356,7 +360,9 @@ const makeHandler = Effect.gen(function* () {
         Effect.onExit((exit) =>
           Effect.sync(() => {
             finish(response, Exit.hasDies(exit) ? internalError : shuttingDown)
-            whenOver(response, timers, limits.write, sideOver)
+            // An upgraded connection is over with its route; its response was over before.
+            if (response.statusCode === 101) sideOver()
+            else whenOver(response, timers, limits.write, sideOver)
           })
         ),
         Effect.map(() => answered(response))
@@ -387,6 +393,8 @@ const finish = (response: ServerResponse, error: GatewayError): void => {
   if (response.headersSent) breakOff(response)
   else sendError(response, error, uuidV7(Date.now()))
 }
+
+const oneTurn = (id: string): ResponseTurns => ({ ids: [id], shownBefore: false })
 
 const isRead = (request: IncomingMessage): boolean => request.method === "GET" || request.method === "HEAD"
 

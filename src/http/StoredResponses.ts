@@ -43,15 +43,18 @@ const decoded = (written: string): string => {
 }
 
 /**
- * Relays a call of a response that was made in several turns, of which the client knows the first one's id: it is shown
- * the last turn under that id, and what it changes is changed for all turns.
+ * Relays a call of a response that may have been made in several turns, of which the client knows the first one's id: it
+ * is shown the last turn under that id, and what it changes is changed for all turns.
+ *
+ * @param injected the names of injected tools, which it is not shown
  */
 export const openStoredResponse = Effect.fnUntraced(function* (
   upstream: Upstream["Service"],
   limit: number,
   request: TurnRequest,
   response: StoredResponse,
-  turns: ResponseTurns
+  turns: ResponseTurns,
+  injected: ReadonlySet<string>
 ) {
   const last = turns.ids.at(-1)!
   // What is left when it is deleted says nothing of its output.
@@ -63,6 +66,7 @@ export const openStoredResponse = Effect.fnUntraced(function* (
     {
       from: last,
       to: response.id,
+      injected,
       headers: isShort ? { "x-sluice-lossy": "output" } : {}
     }
   )

@@ -20,7 +20,8 @@ const whole = Effect.fnUntraced(function* (request: RawRequest) {
 const config = (url: string): SluiceConfigInput => ({
   providers: {
     up: { type: "openai", base_url: `${url}/v1`, api_key: "central-key" },
-    own: { type: "openai", base_url: `${url}/v1` }
+    own: { type: "openai", base_url: `${url}/v1` },
+    claude: { type: "anthropic", base_url: url }
   },
   retries: { times: 0 }
 })
@@ -239,6 +240,51 @@ describe("a response whose tools the gateway ran", () => {
       assert.include(answer.text(), `"id" : "r1"`)
       assert.strictEqual(asked(gateway)[2], "GET /v1/responses/r2")
       assert.strictEqual(answer.headers["x-sluice-lossy"], "output", "nobody recorded what a JSON answer showed")
+    })
+  )
+})
+
+describe("a stored response to whose request tools were added", () => {
+  const tools = ScriptedTools.layer([{ name: "time", answer: "12:00" }])
+  const own = '{ "type":"function","name":"bash" }'
+  const injected = '{"type":"function","name":"bmcp_scripted_time","parameters":{}}'
+  const hidden = '{"type":"function_call","call_id":"c1","name":"bmcp_scripted_time","arguments":"{}"}'
+  const said = '{"type":"message","content":[]}'
+  const response = (list: string, output: string) =>
+    `{ "id":"r1", "object":"response","status":"completed", "tools":[${list}],\n "output":[${output}]}`
+
+  it.live("is shown without them, and without their calls", () =>
+    Effect.gen(function* () {
+      const body = response(`${own},${injected}`, `${hidden},${said}`)
+      const event = `event: response.completed\ndata: {"type":"response.completed","response":${body.replace("\n", "")}}\n\n`
+      const gateway = yield* start(
+        ({ url }) =>
+          url.includes("stream=true")
+            ? { headers: { "content-type": "text/event-stream" }, steps: [event] }
+            : { headers: json, steps: [body] },
+        Layer.merge(tools, logs([]))
+      )
+      const shown = response(own, said)
+      assert.strictEqual((yield* whole({ url: `${gateway.url}/up/v1/responses/r1` })).text(), shown)
+      const streamed = yield* whole({ url: `${gateway.url}/up/v1/responses/r1?stream=true` })
+      assert.include(streamed.text(), shown.replace("\n", ""))
+      assert.notInclude(streamed.text(), "bmcp_")
+    })
+  )
+
+  it.live("is counted with them", () =>
+    Effect.gen(function* () {
+      const gateway = yield* start(() => ({ headers: json, steps: ["{}"] }), Layer.merge(tools, logs([])))
+      for (const [path, input] of [
+        ["up/v1/responses/input_tokens", { model: "m", input: "hi" }],
+        ["claude/v1/messages/count_tokens", { model: "m", messages: [{ role: "user", content: "hi" }] }]
+      ] as const) {
+        const body = JSON.stringify(input)
+        yield* whole({ url: `${gateway.url}/${path}`, method: "POST", headers: json, body })
+        const sent = gateway.upstream.requests.at(-1)!.body.toString()
+        assert.include(sent, '"name":"bmcp_scripted_time"')
+        assert.isTrue(sent.startsWith(body.slice(0, -1)), sent)
+      }
     })
   )
 })
