@@ -105,7 +105,7 @@ const exec = (home: Home, args: ReadonlyArray<string>) =>
     120_000
   )
 
-const begin = (scene: Scene) =>
+const begin = (scene: Pick<Scene, "gateway">) =>
   Effect.gen(function* () {
     const home = yield* makeHome
     yield* settle(home, settings(`${scene.gateway.url}/openai/v1`))
