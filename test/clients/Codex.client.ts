@@ -1,10 +1,11 @@
-import { mkdirSync, rmSync, writeFileSync } from "node:fs"
+import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { zstdDecompressSync } from "node:zlib"
 import { assert, beforeAll, describe, it } from "@effect/vitest"
 import { DateTime, Clock, Effect } from "effect"
 import type { RawStep, ServedRequest } from "../support/UpstreamServer.ts"
 import { codex, install } from "./Client.ts"
+import { execCodex, providerSettings, quietSettings, settleCodex } from "./CodexHome.ts"
 import { atOnce, behind, checkListening, inTurn, makeListeningScene } from "./Listening.ts"
 import { assistant, refuse, say, stream, streamed } from "./Model.ts"
 import {
@@ -19,53 +20,16 @@ import {
   statusesOf
 } from "./Scene.ts"
 
-const key = "sk-test-0123456789abcdefghij"
-
 let script = ""
 beforeAll(async () => {
   script = await Effect.runPromise(install(codex))
 })
 
-/** Nothing goes out but to what it is told to call. */
-const quiet = `
-model = "gpt-5"
-check_for_update_on_startup = false
-[analytics]
-enabled = false
-[feedback]
-enabled = false
-[otel]
-exporter = "none"
-trace_exporter = "none"
-metrics_exporter = "none"
-log_user_prompt = false
-`
-
-/** Its settings for a provider with a key, by HTTP. */
-const settings = (baseUrl: string): string => `
-model_provider = "gateway"
-${quiet}
-[model_providers.gateway]
-name = "gateway"
-base_url = "${baseUrl}"
-env_key = "GATEWAY_KEY"
-wire_api = "responses"
-`
-
-const settle = ({ home, cwd }: Home, config: string) =>
-  Effect.sync(() => {
-    for (const folder of [home, cwd]) rmSync(folder, { recursive: true, force: true })
-    mkdirSync(join(home, ".codex"), { recursive: true })
-    mkdirSync(cwd)
-    writeFileSync(join(home, ".codex", "config.toml"), config)
-    writeFileSync(join(cwd, "hello.txt"), "the file says ahoy\n")
-  })
-
 /** Its settings for the provider that is built in, and for ChatGPT's own services. */
 const chatGptSettings = (baseUrl: string, servicesUrl: string): string => `
 openai_base_url = "${baseUrl}"
 chatgpt_base_url = "${servicesUrl}/backend-api"
-${quiet}
+${quietSettings}
 `
 
 const base64 = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url")
@@ -96,19 +60,12 @@ const logIn = ({ home }: Home) =>
     )
   )
 
-const exec = (home: Home, args: ReadonlyArray<string>) =>
-  home.run(
-    script,
-    // It is in a folder of its own; the sandbox that it would start commands in needs rights that tests may lack.
-    ["exec", ...args, "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"],
-    { GATEWAY_KEY: key },
-    120_000
-  )
+const exec = (home: Home, args: ReadonlyArray<string>) => execCodex(script, home, args)
 
 const begin = (scene: Pick<Scene, "gateway">) =>
   Effect.gen(function* () {
     const home = yield* makeHome
-    yield* settle(home, settings(`${scene.gateway.url}/openai/v1`))
+    yield* settleCodex(home, providerSettings(`${scene.gateway.url}/openai/v1`, false))
     return home
   })
 
@@ -186,7 +143,7 @@ describe("Codex", () => {
       const straight = yield* makeUpstream((asked, turn) => say(asked, assistant(asked, turn)))
       const ask = (baseUrl: string) =>
         Effect.gen(function* () {
-          yield* settle(home, chatGptSettings(baseUrl, straight.url))
+          yield* settleCodex(home, chatGptSettings(baseUrl, straight.url))
           yield* logIn(home)
           const said = yield* exec(home, ["say hi"])
           assert.strictEqual(said.stdout.trim().split("\n").at(-1), "Heard: say hi", said.output)
@@ -285,7 +242,7 @@ describe("Codex", () => {
             { models: { quick: "openai/gpt-5.1-2026-01-01" } }
           )
           const home = yield* makeHome
-          yield* settle(home, settings(`${scene.gateway.url}${alias ? "/v1" : "/openai/v1"}`))
+          yield* settleCodex(home, providerSettings(`${scene.gateway.url}${alias ? "/v1" : "/openai/v1"}`, false))
           const said = yield* exec(home, ["-m", "quick", "say hi"])
           assert.strictEqual(said.stdout.trim().split("\n").at(-1), "Heard: say hi", said.output)
           const [record] = yield* recordsOf(scene.gateway)
