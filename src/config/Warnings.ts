@@ -12,8 +12,7 @@ const notBuilt: ReadonlyArray<readonly [path: ReadonlyArray<string>, what: strin
 ]
 
 const notBuiltOfProviders: ReadonlyArray<readonly [key: string, what: string]> = [
-  ["websocket", "WebSocket connections"],
-  ["websocket_pool", "pooled WebSockets"]
+  ["websocket", "WebSocket connections"]
 ]
 
 /** The dialects that are built. */
@@ -58,6 +57,11 @@ export const warningsOf = (config: SluiceConfig, input: unknown): ReadonlyArray<
     const written = valueAt(input, ["providers", name])
     for (const [key, what] of notBuiltOfProviders) {
       if (valueAt(written, [key]) === true) warnings.push(`${path}.${key} does nothing yet: ${what} are not built yet`)
+    }
+    if (provider.websocket_pool && !(provider.websocket && provider.dialects.includes("openai-responses"))) {
+      warnings.push(
+        `${path}.websocket_pool does nothing: it goes with websocket: true, and openai-responses in dialects`
+      )
     }
     const unbuilt = provider.dialects.filter((dialect) => !builtDialects.has(dialect))
     if (isMap(written) && (written["dialects"] !== undefined || unbuilt.length === provider.dialects.length)) {

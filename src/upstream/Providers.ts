@@ -14,6 +14,7 @@ import { isTransient, waitAfterAnswer, waitAfterFailure } from "./Retry.ts"
 import { type RoutedProvider, Routing } from "./Routing.ts"
 import { simulated } from "./Simulated.ts"
 import { socketDialer } from "./SocketDialer.ts"
+import { socketPool } from "./SocketPool.ts"
 import { type CredentialUse, type FailedTurn, type OpenedTurn, type TurnRequest, Upstream } from "./Upstream.ts"
 
 /** Makes the exchanger of each provider; acquired once for all of them. */
@@ -93,6 +94,9 @@ export const layer = (config: SluiceConfig): Layer.Layer<Upstream, never, IdleTi
         const baseUrl = new URL(entry.base_url ?? nowhere)
         const key = entry.api_key ?? null
         const secrets = [...(key === null ? [] : [Redacted.value(key)]), ...secretsOf(baseUrl)]
+        const http = exchangers(name, entry.type)
+        const dialer = dialers(name, entry.type)
+        const pooled = entry.websocket && entry.websocket_pool
         providers.set(name, {
           name,
           type: entry.type,
@@ -106,8 +110,10 @@ export const layer = (config: SluiceConfig): Layer.Layer<Upstream, never, IdleTi
           secrets: () => secrets,
           clientFirst: entry.credentials === "client-first",
           filter: requestFilter(entry.forward_headers),
-          exchange: exchangers(name, entry.type),
-          dialer: dialers(name, entry.type)
+          exchange: pooled
+            ? yield* socketPool({ provider: name, http, dialer, timers, connect: config.limits.connect })
+            : http,
+          dialer
         })
       }
       const aliases = new Map(

@@ -366,7 +366,7 @@ describe("a file that is right", () => {
 server: { host: 0.0.0.0, allow_open: true }
 providers:
   a: { type: openai, credentials: client-first, forward_headers: [Cookie, x-team], websocket_pool: true }
-  sim: { type: simulated, api_key: x }
+  sim: { type: simulated, api_key: x, websocket_pool: true }
 models: { agent: { to: a/b, mcp: [m] } }
 mcp:
   servers:
@@ -380,7 +380,7 @@ mcp:
         )
       about("providers.a.credentials does nothing without api_key")
       about("providers.a.forward_headers: cookie never goes on")
-      about("providers.a.websocket_pool does nothing yet")
+      about("providers.sim.websocket_pool does nothing: it goes with websocket: true")
       about("providers.sim.api_key does nothing")
       about("mcp.servers.m.args does nothing: it goes with command")
       about("mcp.servers.m.env does nothing: it goes with command")
