@@ -44,6 +44,8 @@ export interface SocketSetup {
   /** The gateway's end of it. */
   readonly toUpstream: () => LinkedPeer
   readonly dials: () => number
+  /** Whether there is any WebSocket to an upstream. */
+  readonly isDialled: () => boolean
   readonly scripted: Scripted
   readonly ledger: Ledger
   readonly connection: Connection
@@ -125,6 +127,7 @@ export const socketSetup: (options: SocketOptions) => Effect.Effect<SocketSetup,
       upstream: () => dialled.at(-1)![0],
       toUpstream: () => dialled.at(-1)![1],
       dials: () => dials,
+      isDialled: () => dialled.length > 0,
       scripted,
       ledger,
       connection,

@@ -6,11 +6,12 @@ export class LinkedPeer implements Peer {
   readonly received: Array<string> = []
   /** Messages that were not pulled yet. */
   readonly waiting: Array<PeerMessage> = []
-  /** What was sent from here when the connection was closed already: there must be none. */
+  /** What was sent from here behind a close from here: there must be none. */
   readonly late: Array<string> = []
   other!: LinkedPeer
   private wake: (() => void) | undefined
   private ended: PeerClose | null = null
+  private hasClosed = false
   private readonly over = Deferred.makeUnsafe<PeerClose>()
   private readonly taking = Latch.makeUnsafe(true)
 
@@ -68,6 +69,7 @@ export class LinkedPeer implements Peer {
 
   send(data: Buffer): Effect.Effect<void, PeerGone> {
     return Effect.suspend(() => {
+      if (this.hasClosed) this.late.push(data.toString())
       if (this.ended === null)
         return Effect.andThen(
           this.other.taking.await,
@@ -79,7 +81,6 @@ export class LinkedPeer implements Peer {
 
   private write(data: Buffer): Effect.Effect<void, PeerGone> {
     if (this.ended !== null) {
-      this.late.push(data.toString())
       return Effect.fail(new PeerGone(this.ended))
     }
     this.say(data.toString())
@@ -87,7 +88,10 @@ export class LinkedPeer implements Peer {
   }
 
   close(code: number, reason: string): Effect.Effect<void> {
-    return Effect.sync(() => this.leave(code, reason))
+    return Effect.sync(() => {
+      this.hasClosed = true
+      this.leave(code, reason)
+    })
   }
 
   readonly closed = Deferred.await(this.over)
