@@ -56,8 +56,9 @@ const directions: {
   telemetry: { folders: ["wire", "dialect", "interception"], files: services, types: ["config"] },
   http: {
     folders: ["wire", "dialect", "interception", "telemetry", "access", "config"],
-    // How a client's credential is read and masked is the same at the edge as upstream, and so is a WebSocket.
-    files: [...services, "upstream/Credential.ts", "upstream/WebSocketPeer.ts"]
+    // How a client's credential is read and masked is the same at the edge as upstream, and so is whether the other end
+    // takes what is written, and a WebSocket.
+    files: [...services, "upstream/Credential.ts", "upstream/Uptake.ts", "upstream/WebSocketPeer.ts"]
   },
   console: { folders: ["http"] },
   cli: {

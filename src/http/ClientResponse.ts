@@ -1,8 +1,8 @@
 import type { ServerResponse } from "node:http"
-import type { Socket } from "node:net"
 import { Effect, Pull } from "effect"
 import type { Answer } from "../interception/Answer.ts"
 import type { IdleTimers, Watched } from "../upstream/Upstream.ts"
+import { Uptake } from "../upstream/Uptake.ts"
 import type { Frame } from "../wire/Frame.ts"
 
 /** What a response needs to know of the configuration, in milliseconds. */
@@ -101,47 +101,9 @@ const writeWhole = (response: ServerResponse, answer: Answer, body: Frame, lengt
 /** How many times an interval is divided for looking whether something was written, or taken. */
 const looks = 8
 
-/**
- * Whether a client takes what was written for it, by looking now and then. Any progress counts, for a slow client is
- * none that is gone; what is not yet written, or waits behind another answer on the connection, is not the client's to
- * take.
- */
-class Uptake {
-  private readonly response: ServerResponse
-  private written = 0
-  private queued = -1
-  private since: number
-
-  constructor(response: ServerResponse, now: number) {
-    this.response = response
-    this.since = now
-  }
-
-  /** Looks; answers since when the client is known to have taken nothing, or `now`. */
-  look(now: number): number {
-    const { socket, writableLength } = this.response
-    if (socket === null || writableLength === 0) {
-      this.queued = -1
-      this.since = now
-      return now
-    }
-    const written = socket.bytesWritten - socket.writableLength
-    const queued = queuedBytes(socket)
-    if (written !== this.written || queued !== this.queued) {
-      this.written = written
-      this.queued = queued
-      this.since = now
-    }
-    return this.since
-  }
-}
-
-/**
- * How much of the write that is under way the operating system has not taken yet. Node counts a write as a whole, up to
- * megabytes; its own socket timeout looks here, too. Where that is not to be had, only whole writes are progress.
- */
-const queuedBytes = (socket: Socket & { readonly _handle?: { readonly writeQueueSize?: number } | null }): number =>
-  socket._handle?.writeQueueSize ?? 0
+/** Since when a client is known to have taken nothing of an answer. */
+const taken = (uptake: Uptake, { socket, writableLength }: ServerResponse, now: number): number =>
+  uptake.look(now, socket, writableLength)
 
 /** What a client has still to take of an answer that is written to its end. */
 class Rest implements Watched {
@@ -154,12 +116,12 @@ class Rest implements Watched {
     this.response = response
     this.timers = timers
     this.limit = limit
-    this.uptake = new Uptake(response, timers.now())
+    this.uptake = new Uptake(timers.now())
   }
 
   due(): number {
     const now = this.timers.now()
-    return Math.min(this.uptake.look(now) + this.limit, now + this.limit / looks)
+    return Math.min(taken(this.uptake, this.response, now) + this.limit, now + this.limit / looks)
   }
 
   expire(): "again" | "done" {
@@ -185,7 +147,7 @@ class Sink implements Watched {
     this.timers = timers
     this.limits = limits
     this.lastWrite = timers.now()
-    this.uptake = new Uptake(response, this.lastWrite)
+    this.uptake = new Uptake(this.lastWrite)
   }
 
   /** Writes frames, neighbours of one network chunk in one piece; waits while the client is slower than they come. */
@@ -235,13 +197,17 @@ class Sink implements Watched {
       this.writesSeen = this.writes
       this.lastWrite = now
     }
-    return Math.min(this.lastWrite + keepAlive, this.uptake.look(now) + write, now + Math.min(keepAlive, write) / looks)
+    return Math.min(
+      this.lastWrite + keepAlive,
+      taken(this.uptake, this.response, now) + write,
+      now + Math.min(keepAlive, write) / looks
+    )
   }
 
   expire(): "again" | "done" {
     if (this.response.destroyed || this.response.writableEnded) return "done"
     const now = this.timers.now()
-    if (now >= this.uptake.look(now) + this.limits.write) {
+    if (now >= taken(this.uptake, this.response, now) + this.limits.write) {
       // It holds a connection, an upstream and memory, and takes nothing.
       breakOff(this.response)
       return "done"

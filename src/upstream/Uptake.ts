@@ -1,24 +1,26 @@
 import type { Socket } from "node:net"
 
 /**
- * Whether the other end of a socket takes what was written for it, by looking now and then. Any progress counts, for
- * one that is slow is none that is gone; where nothing waits to be taken there is nothing to wait for.
+ * Whether the other end of a connection takes what was written for it, by looking now and then. Any progress counts, for
+ * one that is slow is none that is gone.
  */
 export class Uptake {
-  private readonly socket: Socket
   private written = 0
   private queued = -1
   private since: number
 
-  constructor(socket: Socket, now: number) {
-    this.socket = socket
+  constructor(now: number) {
     this.since = now
   }
 
-  /** Looks; answers since when the other end is known to have taken nothing, or `now`. */
-  look(now: number): number {
-    const { socket } = this
-    if (socket.writableLength === 0) {
+  /**
+   * Looks; answers since when the other end is known to have taken nothing, or `now`.
+   *
+   * @param socket `null` while what is written waits behind something else, which is not the other end's to take
+   * @param waiting how many bytes are written that it may take; where there are none there is nothing to wait for
+   */
+  look(now: number, socket: Socket | null, waiting: number): number {
+    if (socket === null || waiting === 0) {
       this.queued = -1
       this.since = now
       return now

@@ -88,7 +88,7 @@ export class WebSocketPeer implements Peer, Watched {
     this.ping = options.ping ?? 30_000
     const now = options.timers.now()
     this.silentSince = now
-    this.uptake = new Uptake(socket, now)
+    this.uptake = new Uptake(now)
     webSocket.on("message", this.onMessage)
     webSocket.on("error", this.onError)
     webSocket.on("close", this.onClose)
@@ -282,7 +282,10 @@ export class WebSocketPeer implements Peer, Watched {
 
   /** When it has taken nothing for too long. */
   private takesBy(now: number): number {
-    return this.uptake.look(now) + (this.closesLater ? Math.min(grace, this.write) : this.write)
+    return (
+      this.uptake.look(now, this.socket, this.socket.writableLength) +
+      (this.closesLater ? Math.min(grace, this.write) : this.write)
+    )
   }
 
   due(): number {

@@ -78,11 +78,12 @@ const idler = (url: string, request: string) =>
     ({ socket }) => Effect.sync(() => socket.destroy())
   )
 
-/** Waits until a count stands still for a while. */
+/** Waits until a count stands still for a while, in which a busy machine may not get round to sending at all. */
 const still = (count: () => number) =>
   Effect.gen(function* () {
     let before = -1
-    while (before !== count()) {
+    for (let looks = 0; looks < 5; looks++) {
+      if (before !== count()) looks = 0
       before = count()
       yield* Effect.sleep(150)
     }
