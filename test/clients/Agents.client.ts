@@ -3,6 +3,7 @@ import { dirname, join } from "node:path"
 import { assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { type ClientPackage, install, openCode, pi, qwenCode } from "./Client.ts"
+import { atOnce, checkUnseen, makeListeningScene, mixed } from "./Listening.ts"
 import { assistant, say } from "./Model.ts"
 import type { DialectName } from "./ModelAnswer.ts"
 import { callsOf, type Home, makeHome, makeScene, recordsOf } from "./Scene.ts"
@@ -152,6 +153,19 @@ for (const agent of agents) {
             "the answer to the tool's result belongs to the call"
           )
           if (home.strangers.length > 0) process.stderr.write(`clients: ${agent.name} wanted ${home.strangers}\n`)
+        })
+      )
+
+      it.live(`sees nothing of a tool that the gateway runs beside its own over ${dialect}`, () =>
+        Effect.gen(function* () {
+          const home = yield* makeHome
+          const { gateway, model: listens } = yield* makeListeningScene
+          yield* settle(home, agent.files(gateway.url))
+          const said = yield* home.run(program, agent.args(dialect, atOnce), agent.env(gateway.url), 90_000)
+          assert.strictEqual(said.code, 0, said.output)
+          assert.include(said.stdout, "Heard: the file says ahoy", said.output)
+          checkUnseen(said, home)
+          assert.deepInclude(listens.conversations, mixed)
         })
       )
     }

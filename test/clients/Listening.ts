@@ -79,6 +79,16 @@ const filesOf = (folder: string): ReadonlyArray<string> =>
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name))
 
+/** Checks that neither what a client has said nor what it has kept, such as its transcripts, shows the hidden tool. */
+export const checkUnseen = ({ output }: RunResult, home: Home): ReadonlyArray<string> => {
+  const kept = filesOf(home.home).map((file) => readFileSync(file, "latin1"))
+  for (const text of [output, ...kept]) for (const trace of traces) assert.notInclude(text, trace)
+  return kept
+}
+
+/** What the model is asked with when the client comes back with the results of a turn with calls of both sides. */
+export const mixed: ReadonlyArray<string> = ["hidden call", "own call", "hidden result", "own result"]
+
 /**
  * Checks what became of three runs in one session, `inTurn`, `atOnce` and `behind`: the client ran its tool, nothing of
  * it shows the hidden one, and the upstream had the hidden exchanges in every later request.
@@ -93,22 +103,18 @@ export const checkListening = Effect.fnUntraced(function* (
     const { code, output, stdout } = runs[place]!
     assert.strictEqual(code, 0, output)
     assert.include(stdout, `Heard: ${said}`, output)
-    for (const trace of traces) assert.notInclude(output, trace)
+    const kept = checkUnseen(runs[place]!, home)
+    assert.isTrue(kept.some((text) => text.includes("I listen.")))
   }
-  // Nor does anything that it has kept, such as its transcripts.
-  const kept = filesOf(home.home).map((file) => [file, readFileSync(file, "latin1")] as const)
-  assert.isTrue(kept.some(([, text]) => text.includes("I listen.")))
-  for (const [file, text] of kept) for (const trace of traces) assert.notInclude(text, trace, file)
 
   const first = ["hidden call", "hidden result", "own call", "own result"]
-  const second = ["hidden call", "own call", "hidden result", "own result"]
   assert.deepStrictEqual(model.conversations, [
     [],
     first.slice(0, 2),
     first,
     first,
-    [...first, ...second],
-    [...first, ...second]
+    [...first, ...mixed],
+    [...first, ...mixed]
   ])
 
   const records = (yield* recordsOf(gateway)).filter(({ interception }) => interception.dialect !== null)
