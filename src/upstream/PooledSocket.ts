@@ -149,13 +149,13 @@ export class PooledSocket implements Watched {
       if (!isOfConnection(name)) this.stop()
       return
     }
-    turn.take(name, data)
-    if (!turn.over) return
-    this.turn = null
-    this.flowing.openUnsafe()
-    this.memory = turn.memory
-    if (turn.keeps) this.owner.rested(this)
-    else this.stop()
+    turn.take(name, data, () => {
+      this.turn = null
+      this.flowing.openUnsafe()
+      this.memory = turn.memory
+      if (turn.keeps) this.owner.rested(this)
+      else this.stop()
+    })
   }
 
   /** It is closed, or was never opened. */
@@ -195,7 +195,12 @@ export class PooledTurn {
     this.kept = asked.items === null ? null : []
   }
 
-  take(name: string, data: Buffer): void {
+  /**
+   * Takes a message.
+   *
+   * @param onEnd called where it is the last, before whoever waits for it goes on, and asks for the next turn
+   */
+  take(name: string, data: Buffer, onEnd: () => void): void {
     if (isOfConnection(name)) {
       // It is a sign of life all the same.
       this.queue.received++
@@ -205,23 +210,29 @@ export class PooledTurn {
       const refusal = refusalOf(data)
       this.over = true
       this.keeps = refusal.code !== tooOld
+      onEnd()
       Deferred.doneUnsafe(this.answered, Effect.succeed({ _tag: "Refused", refusal }))
       return
     }
     this.began = true
-    Deferred.doneUnsafe(this.answered, Effect.succeed({ _tag: "Begun" }))
-    if (name === "error") this.queue.offer(errorEventOf(data, this.last))
-    else {
-      this.queue.offer(eventOf(name, this.continues && isAboutResponse(name) ? withoutPrevious(data) : data))
-      this.note(data)
-    }
+    const event = this.eventOf(name, data)
+    if (name !== "error") this.note(data)
     this.last = data
-    if (!isLast(name)) return
-    this.over = true
-    // Behind an error nobody knows what the provider has in memory, nor whether more of the response is to come.
-    this.keeps = name === "response.completed" || name === "response.incomplete"
-    if (name === "response.completed") this.remember(data)
-    this.queue.end()
+    if (isLast(name)) {
+      this.over = true
+      // Behind an error nobody knows what the provider has in memory, nor whether more of the response is to come.
+      this.keeps = name === "response.completed" || name === "response.incomplete"
+      if (name === "response.completed") this.remember(data)
+      onEnd()
+    }
+    this.queue.offer(event)
+    if (this.over) this.queue.end()
+    Deferred.doneUnsafe(this.answered, begun)
+  }
+
+  private eventOf(name: string, data: Buffer): Buffer {
+    if (name === "error") return errorEventOf(data, this.last)
+    return eventOf(name, this.continues && isAboutResponse(name) ? withoutPrevious(data) : data)
   }
 
   private note(data: Buffer): void {
@@ -244,10 +255,12 @@ export class PooledTurn {
   lose(close: PeerClose): void {
     if (this.over) return
     this.over = true
-    Deferred.doneUnsafe(this.answered, Effect.succeed({ _tag: "Lost", close }))
     const reason = new Cut({ detail: `its WebSocket was closed (${told(close)})` })
     this.queue.fail(new UpstreamError({ provider: this.provider, reason }))
+    Deferred.doneUnsafe(this.answered, Effect.succeed({ _tag: "Lost", close }))
   }
 }
+
+const begun = Effect.succeed({ _tag: "Begun" } as const)
 
 const nothing = Buffer.alloc(0)
