@@ -126,8 +126,6 @@ export class Connection {
   private refusing: GatewayError | null = null
   /** Whether it is ending: nothing is begun any more. */
   private ended = false
-  /** Whether both sides are being closed: nothing is said any more. */
-  private closed = false
   /** Since when the client has been told nothing, or has waited for something. */
   private silentSince: number
 
@@ -172,7 +170,6 @@ export class Connection {
     // Whoever is still there is told what becomes of its responses.
     if (end.by !== "client") yield* Effect.timeoutOption(Effect.interruptible(this.quiet.await), grace)
     yield* Scope.close(this.responses, Exit.void)
-    this.closed = true
     const closing = [this.options.client.close(end.code, end.reason), this.upstreams.close(end.code, end.reason)]
     yield* Effect.all(closing, { concurrency: "unbounded", discard: true })
   })
@@ -251,7 +248,6 @@ export class Connection {
   // What the client is told.
 
   private send(data: Buffer): Effect.Effect<void> {
-    if (this.closed) return Effect.void
     this.silentSince = this.options.timers.now()
     // Who has gone is noticed where its messages are read.
     return Effect.ignore(this.options.client.send(data))

@@ -152,6 +152,9 @@ const run = Effect.fnUntraced(function* (mode: (typeof modes)[number], seed: num
   yield* TestClock.adjust("30 seconds")
   client.takeOn()
   yield* settleDown()
+  // How its upstream ended is known behind all that it has said, and that was only taken now.
+  yield* TestClock.adjust("3 seconds")
+  yield* settleDown()
 
   assert.isDefined(setup.running.pollUnsafe(), "the connection is still carried")
   assert.isNotNull(client.closing(), "the client is connected")
