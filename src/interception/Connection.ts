@@ -25,7 +25,7 @@ import {
   type Watched
 } from "../upstream/Upstream.ts"
 import type { Frame } from "../wire/Frame.ts"
-import { clientError } from "./Answering.ts"
+import { clientError, internalError } from "./Answering.ts"
 import { carriedCode } from "./CloseCode.ts"
 import {
   notText,
@@ -307,7 +307,12 @@ export class Connection {
     if (this.lanes.running === 1) this.silentSince = this.options.timers.now()
     return response.pipe(
       Effect.catchCause((cause) =>
-        Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError("a response over a WebSocket failed", cause)
+        Cause.hasInterruptsOnly(cause)
+          ? Effect.void
+          : Effect.andThen(
+              Effect.logError("a response over a WebSocket failed", cause),
+              this.complain(internalError, streamId)
+            )
       ),
       Effect.ensuring(Effect.suspend(() => this.over(streamId)))
     )
