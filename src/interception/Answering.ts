@@ -109,7 +109,8 @@ export class Answering {
 
   /** Whether what came so far can go on, and at the end whether it was all. */
   private verdict(ended: boolean): UpstreamError | typeof onCalls | null {
-    const { reader } = this
+    const { progress, reader } = this
+    if (progress.firstFrameAt === null && this.read.frames > 0) progress.firstFrameAt = this.now()
     if (reader.malformed !== null) return this.error(new Malformed({ detail: this.unreadable(reader.malformed) }))
     if (!ended) {
       if (reader.ended) return reader.holding ? onCalls : null
@@ -152,7 +153,6 @@ export class Answering {
     }
 
     const onSuccess = (frames: NonEmptyReadonlyArray<Frame>): FramePull => {
-      if (this.progress.firstFrameAt === null) this.progress.firstFrameAt = this.now()
       const last = frames.findIndex((frame) => frame.terminal)
       if (last === -1) return emit(frames)
       // What has gone through of a frame too large to hold is not whole before its end, which waits here.

@@ -288,6 +288,7 @@ export const assertRecorded = (
     assert.strictEqual(row.upstreamResponseId, turn.id)
     assert.strictEqual(row.servedModel, "test-model-2025")
     assert.strictEqual(row.httpStatus, 200)
+    assert.isNotNull(row.timeToFirstFrameMs, "a frame that is held back is one")
     assert.deepStrictEqual(countsOf(records.usage[place]!), turn.usage)
     assert.strictEqual(records.usage[place]!.provenance, "provider")
     const wasRun = turn.stop === "tools"
