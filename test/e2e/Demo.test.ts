@@ -11,7 +11,10 @@ describe("sluice demo", () => {
       assert.match(demo.stdout, /a streamed answer \.+ 200, \d+ events, the last one data: \[DONE\]/)
       assert.match(demo.stdout, /in Responses \.+ 200, \d+ events, the last one event: response\.completed\n/)
       assert.match(demo.stdout, /in Messages \.+ 200, \d+ events, the last one event: message_stop\n/)
-      assert.match(demo.stdout, /a stream that breaks in the middle \.+ broke off: sim: the upstream's answer broke off/)
+      assert.match(
+        demo.stdout,
+        /a stream that breaks in the middle \.+ broke off: sim: the upstream's answer broke off/
+      )
       const rows = demo.stdout.split("\n").filter((line) => /^\d{4}-\d{2}-\d{2} /.test(line))
       assert.strictEqual(rows.length, 10, demo.stdout)
       assert.match(rows[4]!, /completed .* 2 +\d+ +\S+ +[0-9a-f-]{36}$/)
