@@ -149,9 +149,7 @@ export class Connection {
     const watched = [this.keepAlive(), this.age()]
     for (const one of watched) timers.watch(one)
     return Effect.gen({ self: this }, function* () {
-      if (dialled !== null) {
-        yield* this.upstreams.dialled(request.provider!, dialled)
-      }
+      if (dialled !== null) yield* this.upstreams.dialled(request.provider!, dialled)
       yield* Effect.forkIn(this.speakUp, this.scope)
       yield* Effect.forkIn(this.read, this.scope, { startImmediately: true })
       return yield* Deferred.await(this.ending)
@@ -238,7 +236,9 @@ export class Connection {
   /** A message that is no request: of use to an upstream that knows it, and to nobody else. */
   private passOn(type: string, streamId: string | null, data: Buffer): Effect.Effect<void> {
     const turns = this.upstreams.open
-    return turns === undefined ? this.complain(unknownEvent(type), streamId) : Effect.ignore(turns.send(streamId, data))
+    if (turns === undefined) return this.complain(unknownEvent(type), streamId)
+    // An upstream that takes nothing must not hide that the client leaves.
+    return Effect.raceFirst(Effect.ignore(turns.send(streamId, data)), Effect.asVoid(this.options.client.closed))
   }
 
   private complain(error: GatewayError, streamId: string | null): Effect.Effect<void> {
@@ -335,7 +335,7 @@ export class Connection {
 
   private respond(creation: Creation): Effect.Effect<void> {
     const { data, event } = creation
-    this.models.set(event.streamId, event.model)
+    if (event.model !== "") this.models.set(event.streamId, event.model)
     const provider = this.nativeProvider(event)
     return provider === null
       ? this.bridge(creation)

@@ -27,7 +27,8 @@ export class ConnectionUpstreams {
 
   /** Takes the WebSocket that was opened before the client's. */
   dialled(provider: string, upstream: UpstreamPeer): Effect.Effect<void> {
-    return Effect.map(this.attach(provider, upstream, this.scope, true), (turns) => {
+    const lost = (close: PeerClose) => Effect.sync(() => this.events.lost(close))
+    return Effect.map(this.attach(provider, upstream, lost), (turns) => {
       this.natives.set(provider, Effect.succeed(turns))
     })
   }
@@ -54,9 +55,13 @@ export class ConnectionUpstreams {
   turns(provider: string): Native {
     return Effect.suspend(() => {
       const known = this.natives.get(provider)
-      return known === undefined
-        ? this.dial(provider)
-        : Effect.flatMap(known, (turns) => (turns.closing === null ? Effect.succeed(turns) : this.dial(provider)))
+      if (known === undefined) return this.dial(provider)
+      return Effect.flatMap(known, (turns) => {
+        if (turns.closing === null) return Effect.succeed(turns)
+        // Somebody else may have noticed first.
+        if (this.natives.get(provider) === known) this.natives.delete(provider)
+        return this.turns(provider)
+      })
     })
   }
 
@@ -69,7 +74,7 @@ export class ConnectionUpstreams {
       const scope = Scope.forkUnsafe(this.scope)
       return this.options.upstream.connect({ provider, path, query, headers, credential }).pipe(
         Scope.provide(scope),
-        Effect.flatMap((upstream) => this.attach(provider, upstream, scope, false)),
+        Effect.flatMap((upstream) => this.attach(provider, upstream, () => Scope.close(scope, Exit.void))),
         Effect.onExit((exit) => {
           if (Exit.isFailure(exit) && this.natives.get(provider) === native) this.natives.delete(provider)
           const freed = Exit.isFailure(exit) ? Scope.close(scope, Exit.void) : Effect.void
@@ -79,15 +84,11 @@ export class ConnectionUpstreams {
     })
   }
 
-  /**
-   * @param scope holds the upstream's WebSocket
-   * @param sole whether the connection ends with this upstream's
-   */
+  /** @param lost what is done about its end */
   private attach(
     provider: string,
     upstream: UpstreamPeer,
-    scope: Scope.Scope,
-    sole: boolean
+    lost: (close: PeerClose) => Effect.Effect<void>
   ): Effect.Effect<PeerTurns> {
     const { settings, timers } = this.options
     const turns: PeerTurns = new PeerTurns({
@@ -103,9 +104,8 @@ export class ConnectionUpstreams {
     this.attached.add(turns)
     const gone = Effect.flatMap(turns.run, (close) => {
       this.attached.delete(turns)
-      if (sole) this.events.lost(close)
-      return Effect.void
+      return lost(close)
     })
-    return Effect.as(Effect.forkIn(gone, scope, { startImmediately: true }), turns)
+    return Effect.as(Effect.forkIn(gone, this.scope, { startImmediately: true }), turns)
   }
 }

@@ -153,12 +153,15 @@ describe("a connection whose responses pick their providers", () => {
           [1012, "restart"]
         ]
       )
-      setup.client.say(create({ model: "up/m" }))
+      for (const lane of ["a", "b"]) setup.client.say(create({ model: "up/m", stream_id: lane }))
       yield* settleDown(() => setup.dials() === 2)
-      yield* asked(setup, 1)
-      for (const message of messagesOf("r1", "hi")) setup.upstream().say(message)
-      yield* settled(setup, 3)
-      assert.deepStrictEqual(setup.closes(), ["failed", "failed", "completed"])
+      yield* asked(setup, 2)
+      assert.strictEqual(setup.dials(), 2)
+      for (const lane of ["a", "b"]) {
+        for (const message of messagesOf(`r-${lane}`, "hi", lane)) setup.upstream().say(message)
+      }
+      yield* settled(setup, 4)
+      assert.deepStrictEqual(setup.closes(), ["failed", "failed", "completed", "completed"])
     }).pipe(Effect.scoped)
   )
 
@@ -242,6 +245,21 @@ describe("how a native connection ends", () => {
       assert.strictEqual(setup.upstream().closing()!.code, 1001)
       assert.isNotNull(setup.client.closing())
       assert.strictEqual(setup.timers.size(), 0)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("a client that leaves is noticed though its upstream takes nothing", () =>
+    Effect.gen(function* () {
+      const setup = yield* socketSetup({ way: "native" })
+      setup.client.say(create())
+      yield* asked(setup, 1)
+      setup.upstream().stopTaking()
+      for (let n = 0; n < 3; n++) setup.client.say({ type: "response.processed", n })
+      yield* settleDown()
+      setup.client.leave(1000)
+      yield* Fiber.await(setup.running)
+      assert.deepStrictEqual(setup.closes(), ["cancelled"])
+      assert.strictEqual(setup.upstream().closing()!.code, 1000)
     }).pipe(Effect.scoped)
   )
 
