@@ -11,6 +11,7 @@ import type { Peer, PeerClose } from "./Peer.ts"
 import {
   errorEventOf,
   eventOf,
+  isErrorEvent,
   isOfConnection,
   refusalOf,
   type SocketRefusal,
@@ -28,6 +29,9 @@ const longestIdle = 300_000
 
 /** How old one may become: providers close them after 60 minutes, whatever goes on. In milliseconds. */
 const oldest = 3_300_000
+
+/** How long what follows an error may take, in milliseconds. */
+const endingTime = 1_000
 
 /** Whoever keeps WebSockets. */
 export interface SocketOwner {
@@ -55,6 +59,7 @@ export class PooledSocket implements Watched {
   private readonly stopping = Deferred.makeUnsafe<void>()
   private readonly dialledAt: number
   private idleSince = 0
+  private failedAt = 0
   private peer: Peer | null = null
   private turn: PooledTurn | null = null
   private over = false
@@ -95,10 +100,12 @@ export class PooledSocket implements Watched {
   }
 
   due(): number {
+    if (this.turn !== null) return this.failedAt + endingTime
     return Math.min(this.idleSince + longestIdle, this.lastDay())
   }
 
   expire(): "done" {
+    this.turn?.finish()
     this.stop()
     return "done"
   }
@@ -146,7 +153,7 @@ export class PooledSocket implements Watched {
     const { turn } = this
     if (turn === null) {
       // What nobody asked for is the beginning of something that nobody here would understand.
-      if (!isOfConnection(name)) this.stop()
+      if (!isOfConnection(name, data)) this.stop()
       return
     }
     turn.take(name, data, () => {
@@ -156,6 +163,9 @@ export class PooledSocket implements Watched {
       if (turn.keeps) this.owner.rested(this)
       else this.stop()
     })
+    if (this.turn === null || !turn.failing || this.failedAt !== 0) return
+    this.failedAt = this.timers.now()
+    this.timers.watch(this)
   }
 
   /** It is closed, or was never opened. */
@@ -176,6 +186,8 @@ export class PooledTurn {
   /** Whether the request went on from a response in memory. */
   readonly continues: boolean
   over = false
+  /** Whether an error has come that is an event of the stream. */
+  failing = false
   /** Whether its WebSocket is as it was before. */
   keeps = false
   memory: Remembered | null = null
@@ -201,12 +213,13 @@ export class PooledTurn {
    * @param onEnd called where it is the last, before whoever waits for it goes on, and asks for the next turn
    */
   take(name: string, data: Buffer, onEnd: () => void): void {
-    if (isOfConnection(name)) {
+    if (isOfConnection(name, data)) {
       // It is a sign of life all the same.
       this.queue.received++
       return
     }
-    if (!this.began && name === "error") {
+    const error = name === "error" ? (isErrorEvent(data) ? "event" : "end") : null
+    if (!this.began && error === "end") {
       const refusal = refusalOf(data)
       this.over = true
       this.keeps = refusal.code !== tooOld
@@ -215,13 +228,14 @@ export class PooledTurn {
       return
     }
     this.began = true
-    const event = this.eventOf(name, data)
-    if (name !== "error") this.note(data)
+    const event = error === "end" ? errorEventOf(data, this.last) : this.eventOf(name, data)
+    this.failing ||= error === "event"
+    this.note(data)
     this.last = data
-    if (isLast(name)) {
+    if (isLast(name) && error !== "event") {
       this.over = true
       // Behind an error nobody knows what the provider has in memory, nor whether more of the response is to come.
-      this.keeps = name === "response.completed" || name === "response.incomplete"
+      this.keeps = !this.failing && (name === "response.completed" || name === "response.incomplete")
       if (name === "response.completed") this.remember(data)
       onEnd()
     }
@@ -231,8 +245,13 @@ export class PooledTurn {
   }
 
   private eventOf(name: string, data: Buffer): Buffer {
-    if (name === "error") return errorEventOf(data, this.last)
     return eventOf(name, this.continues && isAboutResponse(name) ? withoutPrevious(data) : data)
+  }
+
+  /** Nothing has followed an error that is no end: over HTTP that would be the end. */
+  finish(): void {
+    this.over = true
+    this.queue.end()
   }
 
   private note(data: Buffer): void {

@@ -1,15 +1,26 @@
 import { isObject, type JsonObject } from "../dialect/Json.ts"
-import { locate, replace } from "../wire/JsonSpan.ts"
-import { sse, whole } from "../wire/Frame.ts"
+import { locate, remove, replace, set } from "../wire/JsonSpan.ts"
+import { whole } from "../wire/Frame.ts"
 
 /** What an upstream of Responses says over a WebSocket, as it says it over HTTP. */
 
 /**
  * Whether a message is about its connection and stands in no stream: rate limits and timings, which HTTP has headers for,
- * and what fills silence, which is done for each stream anew.
+ * and what fills silence, which is done for each stream anew. What is of a stream has a number in it.
  */
-export const isOfConnection = (name: string): boolean =>
-  name.startsWith("codex.") || name.startsWith("responsesapi.") || name === "keepalive"
+export const isOfConnection = (name: string, data: Buffer): boolean =>
+  (name.startsWith("codex.") || name.startsWith("responsesapi.") || name === "keepalive") && !isNumbered(data)
+
+const isNumbered = (data: Buffer): boolean => locate(data, ["sequence_number"]) !== null
+
+/**
+ * Whether an `error` is an event of its stream, which `response.failed` may follow, and not what a WebSocket says in
+ * place of that: https://developers.openai.com/api/docs/guides/websocket-mode
+ */
+export const isErrorEvent = (data: Buffer): boolean => {
+  const message = objectIn(data)
+  return message.status === undefined && message.status_code === undefined && isNumbered(data)
+}
 
 const newLine = /\r\n|\r|\n/
 
@@ -68,18 +79,16 @@ const statusOf = (code: string): number => {
 }
 
 /**
- * An `error` behind the beginning of a response, in the form that streams have:
- * https://platform.openai.com/docs/api-reference/responses-streaming/error
+ * An `error` that ends a response which has begun, as an event of its stream.
  *
  * @param before the message before it
  */
 export const errorEventOf = (data: Buffer, before: Buffer): Buffer => {
-  const message = objectIn(data)
-  if (!isObject(message.error)) return eventOf("error", data)
-  const { code = null, message: text = "", param = null } = message.error
   const { sequence_number: last } = objectIn(before)
-  const sequence_number = typeof last === "number" ? last + 1 : 0
-  return sse("error", JSON.stringify({ type: "error", sequence_number, code, message: text, param })).bytes
+  let event = data
+  for (const key of ["status", "status_code", "headers"]) event = remove(event, [key]) ?? event
+  const number = typeof last === "number" ? last + 1 : 0
+  return eventOf("error", set(event, ["sequence_number"], String(number)) ?? event)
 }
 
 const objectIn = (data: Buffer): JsonObject => {

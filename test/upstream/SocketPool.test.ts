@@ -503,10 +503,30 @@ describe("an error", () => {
       const it = yield* setup()
       const asked = yield* ask(it, bodyOf())
       const [first] = response("resp_1", [])
-      yield* say(it.dials[0]!, first!, refused(500, { code: "server_error", message: "no", param: null }))
-      const event = { type: "error", sequence_number: 1, code: "server_error", message: "no", param: null }
-      assert.strictEqual(asked.text, `${asEvents([first!])}event: error\ndata: ${JSON.stringify(event)}\n\n`)
+      const error = { code: "server_error", message: "no", param: null }
+      yield* say(it.dials[0]!, first!, refused(500, error, { headers: { "retry-after": "1" } }))
+      const event = { type: "error", error, sequence_number: 1 }
+      assert.strictEqual(asked.text, asEvents([first!, JSON.stringify(event)]))
       assert.deepStrictEqual([asked.ended, it.dials[0]!.released], [true, true])
+    })
+  )
+
+  it.effect("that is an event of the stream is the end a second later, unless the end follows", () =>
+    Effect.gen(function* () {
+      const it = yield* setup()
+      const error = '{"type":"error","sequence_number":0,"code":"server_error","message":"no"}'
+      const failed = '{"type":"response.failed","response":{}}'
+      const asked = yield* ask(it, bodyOf())
+      yield* say(it.dials[0]!, error)
+      yield* TestClock.adjust("900 millis")
+      assert.deepStrictEqual([asked.ended, asked.opened!.status], [false, 200])
+      yield* TestClock.adjust("200 millis")
+      yield* settle
+      assert.deepStrictEqual([asked.text, asked.ended, it.dials[0]!.released], [asEvents([error]), true, true])
+      const other = yield* ask(it, bodyOf())
+      yield* say(it.dials[1]!, error, failed)
+      assert.deepStrictEqual([other.text, other.ended], [asEvents([error, failed]), true])
+      assert.deepStrictEqual([it.dials[1]!.released, it.timers.size()], [true, 0])
     })
   )
 
