@@ -77,6 +77,15 @@ const scriptOf = (random: Random): ReadonlyArray<LoopTurn> => {
   return turnsOf(...Array.from({ length: count }, (_, place) => turnOf(random, place, place === count - 1)))
 }
 
+/** Says with which random script an assertion failed. */
+const withSeed = (script: string, check: () => void): void => {
+  try {
+    check()
+  } catch (error) {
+    throw new Error(script, { cause: error })
+  }
+}
+
 describe.each(rows)("any turns in $title", ({ dialect, transport }) => {
   it.effect("are shown, asked for and recorded as they follow from what the model said, however they are cut", () =>
     Effect.gen(function* () {
@@ -97,16 +106,14 @@ describe.each(rows)("any turns in $title", ({ dialect, transport }) => {
           if (waits()) yield* TestClock.adjust("5 seconds")
         }
         yield* call.ended
-        try {
+        withSeed(`seed ${seed}: ${JSON.stringify(turns)}`, () => {
           assertShown(dialect, transport, call, turns)
           assertAsked(dialect, made, turns)
           const last = turns.at(-1)!.stop === "length" ? "incomplete" : "completed"
           assertRecorded(dialect, recordsOf(made.ledger), turns, { last })
           const ran = turns.flatMap((turn) => (turn.stop === "length" ? [] : turn.parts.filter(isHidden)))
           assert.strictEqual(made.tools.calls.length, ran.length)
-        } catch (error) {
-          throw new Error(`seed ${seed}: ${JSON.stringify(turns)}`, { cause: error })
-        }
+        })
       }
     })
   )

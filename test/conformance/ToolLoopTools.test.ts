@@ -137,7 +137,7 @@ describe.each(rows)("tools in $title", ({ dialect, transport }) => {
     },
     {
       name: "loses its server in the middle",
-      answer: Effect.delay(Effect.fail(new Error("hidden: socket hang up")), "3 seconds"),
+      answer: Effect.delay(Effect.fail("hidden: socket hang up"), "3 seconds"),
       says: "hidden: socket hang up",
       records: "hidden: socket hang up",
       takes: "3 seconds"

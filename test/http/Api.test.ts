@@ -81,7 +81,7 @@ describe("the management API", () => {
       assert.include(logged[0], "could not be written")
       assert.include(logged[0], "usage.0.other")
       assert.notInclude(logged[0], "secret")
-    }).pipe(Effect.provide(served(openRules, unpresentable)), Effect.provide(logger))
+    }).pipe(Effect.provide(Layer.provideMerge(served(openRules, unpresentable), logger)))
   })
 
   it.effect("presents the arguments of a call as text where a number in them is infinite", () =>

@@ -152,6 +152,6 @@ describe("the turns behind a response id", () => {
       assert.isUndefined(slow.pollUnsafe())
       yield* TestClock.adjust("1 millis")
       assert.isNull(yield* Fiber.join(slow))
-    }).pipe(Effect.provide(remembering({ responseTurns })), Effect.provide(warnings(logged)))
+    }).pipe(Effect.provide(Layer.mergeAll(remembering({ responseTurns }), warnings(logged))))
   })
 })
