@@ -134,6 +134,28 @@ describe("behind injected tools", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.effect("the result of a hidden call beside a client's is sent with that of the client's", () =>
+    Effect.gen(function* () {
+      const [turn] = turnsOf([looks("one"), edits("two")])
+      const setup = yield* setupOf("native", [turn!])
+      ask(setup)
+      yield* asked(setup, 1)
+      for (const message of messagesOf(turn!, null)) setup.upstream().say(message)
+      yield* settled(setup, 1)
+      const output = { type: "function_call_output", call_id: "call_two", output: "edited" }
+      ask(setup, { previous_response_id: turn!.id, input: [output] })
+      const request = JSON.parse(yield* asked(setup, 2)) as {
+        previous_response_id: string
+        input: ReadonlyArray<object>
+      }
+      assert.strictEqual(request.previous_response_id, turn!.id)
+      assert.deepStrictEqual(request.input.map((item) => (item as { call_id: string }).call_id).sort(), [
+        "call_two",
+        "hidden_look_one"
+      ])
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("a bridged client goes on from the id that it knows, with all that was hidden of it", () =>
     Effect.gen(function* () {
       const turns = turnsOf([looks("one")], [say("Done.")])
