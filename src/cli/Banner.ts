@@ -63,7 +63,8 @@ export const banner = (options: {
       '                  name = "Sluice"',
       `                  base_url = "${base}/${responses.name}/v1"`,
       '                  env_key = "OPENAI_API_KEY"',
-      '                  wire_api = "responses"'
+      '                  wire_api = "responses"',
+      ...(config.websocket.enabled ? ["                  supports_websockets = true"] : [])
     )
   }
   if (chat !== undefined) {

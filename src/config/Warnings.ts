@@ -6,15 +6,6 @@ import { isLoopback } from "./Listener.ts"
 const neverForwarded =
   /^(authorization|x-api-key|cookie|set-cookie|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|host|content-length|content-encoding|accept-encoding|expect|traceparent|tracestate|baggage|b3|x-b3-.*|x-sluice-.*)$/
 
-/** Settings that parse, because later versions know them, and do nothing in this one. */
-const notBuilt: ReadonlyArray<readonly [path: ReadonlyArray<string>, what: string]> = [
-  [["websocket"], "WebSocket connections"]
-]
-
-const notBuiltOfProviders: ReadonlyArray<readonly [key: string, what: string]> = [
-  ["websocket", "WebSocket connections"]
-]
-
 /** The dialects that are built. */
 export const builtDialects: ReadonlySet<DialectName> = new Set<DialectName>([
   "openai-chat",
@@ -46,17 +37,12 @@ export const unsetSecrets = (written: unknown, input: unknown): ReadonlyArray<st
  */
 export const warningsOf = (config: SluiceConfig, input: unknown): ReadonlyArray<string> => {
   const warnings: Array<string> = []
-  for (const [path, what] of notBuilt) {
-    const value = valueAt(input, path)
-    if (isMap(value) && Object.keys(value).length > 0) {
-      warnings.push(`${path.join(".")} does nothing yet: ${what} are not built yet`)
-    }
-  }
   for (const [name, provider] of Object.entries(config.providers)) {
     const path = `providers.${name}`
     const written = valueAt(input, ["providers", name])
-    for (const [key, what] of notBuiltOfProviders) {
-      if (valueAt(written, [key]) === true) warnings.push(`${path}.${key} does nothing yet: ${what} are not built yet`)
+    // It is also what a type has by default.
+    if (valueAt(written, ["websocket"]) === true && !provider.dialects.includes("openai-responses")) {
+      warnings.push(`${path}.websocket does nothing: it goes with openai-responses in dialects`)
     }
     if (provider.websocket_pool && !(provider.websocket && provider.dialects.includes("openai-responses"))) {
       warnings.push(

@@ -367,6 +367,7 @@ server: { host: 0.0.0.0, allow_open: true }
 providers:
   a: { type: openai, credentials: client-first, forward_headers: [Cookie, x-team], websocket_pool: true }
   sim: { type: simulated, api_key: x, websocket_pool: true }
+  chat: { type: openai-compatible, base_url: "http://127.0.0.1:1", websocket: true }
 models: { agent: { to: a/b, mcp: [m] } }
 mcp:
   servers:
@@ -382,12 +383,13 @@ mcp:
       about("providers.a.forward_headers: cookie never goes on")
       about("providers.sim.websocket_pool does nothing: it goes with websocket: true")
       about("providers.sim.api_key does nothing")
+      about("providers.chat.websocket does nothing: it goes with openai-responses in dialects")
       about("mcp.servers.m.args does nothing: it goes with command")
       about("mcp.servers.m.env does nothing: it goes with command")
       about("mcp.servers.n.headers does nothing: it goes with url")
       about("mcp.servers.n.oauth does nothing: it goes with url")
       about("without server.admin_token /api answers 403")
-      assert.strictEqual(warnings.length, 9)
+      assert.strictEqual(warnings.length, 10)
     })
   )
 })
