@@ -172,7 +172,7 @@ export class Connection {
     yield* Effect.all(closing, { concurrency: "unbounded", discard: true })
   })
 
-  /** Takes no new responses, and ends when those that run are over: the gateway is stopping. */
+  /** Takes no new responses, and ends when those that run or wait are over: the gateway is stopping. */
   drain(): void {
     this.refusing = shuttingDown
     if (this.lanes.running === 0) this.shutDown()
