@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util"
 import { inputItems } from "../dialect/openai-responses/ClientEvents.ts"
 import { isObject, type JsonObject } from "../dialect/Json.ts"
 import { isDeeperThan } from "../wire/JsonDepth.ts"
-import { edit, insert, members } from "../wire/JsonSpan.ts"
+import { elements, members, type Span } from "../wire/JsonSpan.ts"
 
 /**
  * Which requests may go over a WebSocket in place of HTTP with the same outcome, and which of them may leave out what a
@@ -15,7 +15,10 @@ export interface SocketRequest {
   /** The members besides the input, each as its JSON text. */
   readonly fields: ReadonlyMap<string, string>
   /** The input, each item as its JSON text; `null` where no response may go on from this one. */
-  readonly items: ReadonlyArray<string> | null
+  readonly items: ReadonlyArray<Buffer> | null
+  /** Where the values of `input` and `previous_response_id` stand, if they do. */
+  readonly input: Span | null
+  readonly previous: Span | null
 }
 
 /** A response that a connection has in memory. */
@@ -23,7 +26,7 @@ export interface Remembered {
   readonly id: string
   readonly fields: ReadonlyMap<string, string>
   /** The input of its request, and behind that its output. */
-  readonly items: ReadonlyArray<string>
+  readonly items: ReadonlyArray<Buffer>
   /** Where the output begins. */
   readonly output: number
 }
@@ -47,12 +50,12 @@ export const socketRequest = (body: Buffer): SocketRequest | null => {
   const found = body[0] === byteOrderMark ? null : members(body)
   if (found === null) return null
   const fields = new Map<string, string>()
-  let input = 0
+  const spans = new Map<string, Span>()
   for (const { key, span } of found) {
     // Parsers do not agree on a key that comes twice.
-    if (fields.has(key) || (key === "input" && input !== 0)) return null
-    if (key === "input") input = body[span.start]!
-    else fields.set(key, body.toString("utf8", span.start, span.end))
+    if (spans.has(key)) return null
+    spans.set(key, span)
+    if (key !== "input") fields.set(key, body.toString("utf8", span.start, span.end))
   }
   for (const key of notShared) {
     const value = fields.get(key)
@@ -60,26 +63,46 @@ export const socketRequest = (body: Buffer): SocketRequest | null => {
   }
   if (fields.get("stream") !== "true") return null
   fields.delete("previous_response_id")
-  const kept = fields.get("store") === "false" && (input === bracket || input === quote)
-  return { body, fields, items: kept && body.length <= longestRemembered ? inputItems(body) : null }
+  const input = spans.get("input") ?? null
+  const kept = input !== null && fields.get("store") === "false" && body.length <= longestRemembered
+  const items = kept ? itemsIn(body, input) : null
+  return { body, fields, items, input, previous: spans.get("previous_response_id") ?? null }
 }
 
 const byteOrderMark = 0xef
 const quote = 0x22
-const bracket = 0x5b
+const brace = 0x7b
 
-const created = { op: "insert", path: [], key: "type", at: "first", raw: '"response.create"' } as const
+/** The items of an input: a string is a message of its user's. */
+const itemsIn = (body: Buffer, input: Span): ReadonlyArray<Buffer> | null => {
+  if (body[input.start] === quote) return inputItems(body).map((item) => Buffer.from(item))
+  return elements(body, input)?.map(({ end, start }) => body.subarray(start, end)) ?? null
+}
+
+/** A body as a message, with something in the place of some values, which are given in their order. */
+const messageOf = (body: Buffer, added: string, values: ReadonlyArray<readonly [Span, Buffer]>): Buffer => {
+  let at = body.indexOf(brace) + 1
+  const parts = [body.subarray(0, at), Buffer.from(`"type":"response.create",${added}`)]
+  for (const [{ end, start }, value] of values) {
+    parts.push(body.subarray(at, start), value)
+    at = end
+  }
+  return Buffer.concat([...parts, body.subarray(at)])
+}
 
 /** The request as a message. */
-export const createMessage = ({ body }: SocketRequest): Buffer => insert(body, [], created) ?? body
+export const createMessage = ({ body }: SocketRequest): Buffer => messageOf(body, "", [])
 
 /** The request as a message that goes on from a response in memory. */
-export const continuingMessage = ({ body }: SocketRequest, id: string, added: ReadonlyArray<string>): Buffer | null =>
-  edit(body, [
-    created,
-    { op: "set", path: ["input"], raw: `[${added.join(",")}]` },
-    { op: "set", path: ["previous_response_id"], raw: JSON.stringify(id) }
-  ])
+export const continuingMessage = (request: SocketRequest, id: string, items: ReadonlyArray<Buffer>): Buffer => {
+  const { body, input, previous } = request
+  const written = JSON.stringify(id)
+  const values: Array<readonly [Span, Buffer]> = []
+  if (input !== null) values.push([input, Buffer.from(`[${items.join(",")}]`)])
+  if (previous !== null) values.push([previous, Buffer.from(written)])
+  values.sort(([left], [right]) => left.start - right.start)
+  return messageOf(body, previous === null ? `"previous_response_id":${written},` : "", values)
+}
 
 /**
  * What is remembered of a response that has completed; `null` where its output, sent as input, would not say all that
@@ -88,7 +111,7 @@ export const continuingMessage = ({ body }: SocketRequest, id: string, added: Re
 export const remembered = (request: SocketRequest, id: string, output: ReadonlyArray<string>): Remembered | null => {
   const { fields, items } = request
   if (items === null || !output.every(saysAll)) return null
-  return { id, fields, items: [...items, ...output], output: items.length }
+  return { id, fields, items: [...items, ...output.map((item) => Buffer.from(item))], output: items.length }
 }
 
 const saysAll = (text: string): boolean => {
@@ -107,7 +130,7 @@ const saysAll = (text: string): boolean => {
  * reveals nothing of anybody else. Only how long it takes could tell that somebody had sent the same before, as the
  * provider's own prompt cache does for a credential.
  */
-export const addedTo = (memory: Remembered, request: SocketRequest): ReadonlyArray<string> | null => {
+export const addedTo = (memory: Remembered, request: SocketRequest): ReadonlyArray<Buffer> | null => {
   const { fields, items } = request
   if (items === null || items.length <= memory.items.length || fields.size !== memory.fields.size) return null
   for (const [key, value] of fields) if (memory.fields.get(key) !== value) return null
@@ -122,11 +145,12 @@ export const addedTo = (memory: Remembered, request: SocketRequest): ReadonlyArr
 const nominal = ["id", "status"] as const
 
 /** @param isOutput whether `kept` is as the provider wrote it, and `sent` what the client made of it */
-const sameItem = (kept: string, sent: string, isOutput: boolean): boolean => {
-  if (kept === sent) return true
+const sameItem = (kept: Buffer, sent: Buffer, isOutput: boolean): boolean => {
+  if (kept.equals(sent)) return true
+  const [one, other] = [kept.toString(), sent.toString()]
   // Numbers that differ may be read as the same one.
-  if (manyDigits.test(kept) || manyDigits.test(sent)) return false
-  const [left, right] = [parsed(kept), parsed(sent)]
+  if (manyDigits.test(one) || manyDigits.test(other)) return false
+  const [left, right] = [parsed(one), parsed(other)]
   if (!isObject(left) || !isObject(right)) return false
   return isDeepStrictEqual(isOutput ? named(left, right) : left, right)
 }

@@ -148,8 +148,7 @@ class SocketPool implements SocketOwner {
     let found: Taken | null = null
     for (const socket of asked === null ? [] : alike) {
       const added = socket.memory === null ? null : addedTo(socket.memory, asked!)
-      const message = added === null ? null : continuingMessage(asked!, socket.memory!.id, added)
-      if (message !== null) found = { socket, message }
+      if (added !== null) found = { socket, message: continuingMessage(asked!, socket.memory!.id, added) }
     }
     if (found === null) {
       const forgetful = alike.findLast(({ memory }) => memory === null)

@@ -25,6 +25,8 @@ export interface Options {
   readonly idle: number
   /** How many functions a profile shows; 0 for no profile. */
   readonly profile: number
+  /** Measures pooled WebSockets instead, and nothing else. */
+  readonly pool: boolean
   readonly json: string | null
   /** Milliseconds after which the run gives up. */
   readonly limit: number
@@ -45,6 +47,7 @@ export const usage = `npm run bench -- [options]
   --gateway COMMAND             measure this command instead; "serve --config FILE --port 0" is appended
   --against [NAME=]COMMAND      measure this gateway as well; may be repeated
   --profile N                   show the N functions that took most time of their own, per contender
+  --pool                        only what pooled WebSockets save in conversations of Responses; --rounds says how many (5)
   --json FILE                   write the raw numbers
 `
 
@@ -87,6 +90,7 @@ export const readOptions = (args: ReadonlyArray<string>): Options | null => {
       gateway: { type: "string" },
       against: { type: "string", multiple: true },
       profile: { type: "string" },
+      pool: { type: "boolean", default: false },
       json: { type: "string" },
       help: { type: "boolean", short: "h", default: false }
     }
@@ -114,6 +118,7 @@ export const readOptions = (args: ReadonlyArray<string>): Options | null => {
     samples: integer("samples", values.samples, quick ? 300 : 1000),
     idle: integer("idle", values.idle, quick ? 500 : 1000),
     profile: values.profile === undefined ? 0 : integer("profile", values.profile, 0),
+    pool: values.pool,
     json: values.json ?? null,
     limit: (quick ? 120_000 : 300_000) * measured.length
   }

@@ -21,6 +21,7 @@ import {
   recorded
 } from "./Measure.ts"
 import { type Options, type Recording, readOptions, usage } from "./Options.ts"
+import { measurePool, reportPool } from "./Pool.ts"
 import { reportCpu, reportFirstByte, reportMemory, type Target } from "./Report.ts"
 
 const progress = (text: string) => process.stderr.write(process.stderr.isTTY ? `\r\x1b[2K${text}` : `${text}\n`)
@@ -44,6 +45,12 @@ const affordableIdle = (wanted: number): number => {
 const bench = async (options: Options, directory: string): Promise<object> => {
   const cores = findCores()
   stepAside(cores)
+  if (options.pool) {
+    const [gateway] = options.gateways
+    const results = await measurePool({ cores, directory, gateway: gateway!, rounds: options.rounds, progress })
+    print(reportPool(results))
+    return { date: new Date().toISOString(), pool: results }
+  }
   const helper = (file: string, ready: RegExp, ...args: ReadonlyArray<string>) =>
     Child.start({ name: file, command: process.execPath, args: [fileOf(file), ...args], core: cores?.others, ready })
   const upstream = await helper("Upstream.ts", /listening on \S+:(\d+)/, String(options.pace))
