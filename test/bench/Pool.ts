@@ -42,18 +42,22 @@ const events = (id: string) => [
   { type: "response.completed", sequence_number: 3, response: { id, status: "completed", output: [said], usage: null } }
 ]
 
+/** One turn of the event loop: models do not say all in one write. */
+const apart = () => new Promise<void>((resolve) => setImmediate(resolve))
+
 /** An upstream that answers at once whatever it is asked, once it has all of the question. */
 const startUpstream = async () => {
   let responses = 0
   let closed = 0
   const sockets = new Set<Socket>()
   const server = createServer((incoming, reply) => {
-    incoming.resume().once("end", () => {
+    incoming.resume().once("end", async () => {
       reply.writeHead(200, { "content-type": "text/event-stream" })
-      const text = events(`resp_${++responses}`).map(
-        (event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`
-      )
-      reply.end(text.join(""))
+      for (const event of events(`resp_${++responses}`)) {
+        reply.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`)
+        await apart()
+      }
+      reply.end()
     })
   })
   server.on("connection", (socket) => {
@@ -65,8 +69,11 @@ const startUpstream = async () => {
   })
   const acceptor = new WebSocketServer({ server, maxPayload: 2 ** 30 })
   acceptor.on("connection", (webSocket) => {
-    webSocket.on("message", () => {
-      for (const event of events(`resp_${++responses}`)) webSocket.send(JSON.stringify(event))
+    webSocket.on("message", async () => {
+      for (const event of events(`resp_${++responses}`)) {
+        webSocket.send(JSON.stringify(event))
+        await apart()
+      }
     })
   })
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
