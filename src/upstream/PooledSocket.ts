@@ -116,8 +116,6 @@ export class PooledSocket implements Watched {
       const { peer } = this
       if (peer === null || this.over || peer.closing() !== null) return Effect.succeed(false)
       this.turn = turn
-      // What comes of it takes its place.
-      this.memory = null
       turn.queue.connect({ pause: () => this.flowing.closeUnsafe(), resume: () => this.flowing.openUnsafe() })
       return peer.send(message).pipe(
         Effect.as(true),

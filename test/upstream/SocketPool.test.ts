@@ -527,6 +527,9 @@ describe("an error", () => {
       yield* say(it.dials[1]!, error, failed)
       assert.deepStrictEqual([other.text, other.ended], [asEvents([error, failed]), true])
       assert.deepStrictEqual([it.dials[1]!.released, it.timers.size()], [true, 0])
+      yield* ask(it, bodyOf())
+      yield* say(it.dials[2]!, error, ...response("resp_1", []))
+      assert.isTrue(it.dials[2]!.released)
     })
   )
 
