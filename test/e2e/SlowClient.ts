@@ -7,6 +7,9 @@ import { Gateway, type NotListening } from "../support/Gateway.ts"
 import { WebSocketClient } from "../support/WebSocketClient.ts"
 import { type UpstreamSocket, WebSocketUpstream } from "../support/WebSocketUpstream.ts"
 
+/** What comes in between where the client does not read for long. */
+const keepAlive = '{"type":"keepalive"}'
+
 /** How much one event says, in characters. */
 const pieceSize = 8_192
 
@@ -43,8 +46,8 @@ export type Bridging = "native" | "bridged"
 /** What was seen while a client did not read. */
 export interface SlowClientReport {
   readonly bridging: Bridging
-  /** The gateway's resident memory, in bytes, before and at its highest from then to the end. */
-  readonly memory: { readonly before: number; readonly peak: number }
+  /** The gateway's resident memory, in bytes: before, at its highest until the client went on, and to the end. */
+  readonly memory: { readonly before: number; readonly stalled: number; readonly peak: number }
   /** How many bytes of events the upstream could write until it was stopped, and in all. */
   readonly written: { readonly stalled: number; readonly total: number }
   /** How many messages the client got, and whether each was the next by its number. */
@@ -137,11 +140,16 @@ export const stallClient = Effect.fnUntraced(function* (
   const memory = memoryOf(gateway.pid)
   const client = yield* Effect.orDie(WebSocketClient.connect(`${gateway.url}/up/v1/responses`, { keep: false }))
   let messages = 0
+  let keepAlives = 0
   let inOrder = true
   const begun = Deferred.makeUnsafe<void>()
   const completed = Deferred.makeUnsafe<void>()
   client.webSocket.on("message", (data: Buffer) => {
     const head = data.toString("latin1", 0, 80)
+    if (head === keepAlive) {
+      keepAlives++
+      return
+    }
     if (Number(/"sequence_number":(\d+)/.exec(head)?.[1]) !== messages) inOrder = false
     messages++
     if (head.includes("response.completed")) Deferred.doneUnsafe(completed, Effect.void)
@@ -153,23 +161,24 @@ export const stallClient = Effect.fnUntraced(function* (
   client.send({ type: "response.create", model: "m", input: "hi" })
   yield* Deferred.await(begun)
   yield* Effect.sleep(pause)
-  const stalled = sending.written
+  const stalled = { memory: memory.peak(), written: sending.written }
   client.resume()
   yield* Deferred.await(completed)
   yield* Deferred.await(sending.finished)
   return {
     bridging,
-    memory: { before, peak: memory.peak() },
-    written: { stalled, total: sending.written },
-    received: { messages, bytes: client.bytes, inOrder }
+    memory: { before, stalled: stalled.memory, peak: memory.peak() },
+    written: { stalled: stalled.written, total: sending.written },
+    received: { messages, bytes: client.bytes - keepAlives * keepAlive.length, inOrder }
   }
 })
 
 /**
- * By how many bytes the gateway's peak resident memory may exceed what it held when it had only started, whatever the
- * size of the answer and however long its client does not read.
+ * By how many bytes the gateway's resident memory may exceed what it held when it had only started: while the client
+ * does not read, whatever the size of the answer, and while it then takes the rest as fast as it comes, which is a
+ * margin for V8 as in Sizes.test.ts.
  */
-const memoryBound = 100_000_000
+const memoryBounds = { stalled: 90_000_000, peak: 200_000_000 }
 
 /**
  * How many bytes the upstream can write until it is stopped. The gateway keeps 1 MiB of unwritten and 1 MiB of unread
@@ -182,7 +191,8 @@ export const assertBounded = ({ memory, received, written }: SlowClientReport): 
   assert.isTrue(received.inOrder, "in order")
   assert.strictEqual(received.bytes, written.total)
   assert.isBelow(written.stalled, writtenBound)
-  assert.isBelow(memory.peak - memory.before, memoryBound)
+  assert.isBelow(memory.stalled - memory.before, memoryBounds.stalled)
+  assert.isBelow(memory.peak - memory.before, memoryBounds.peak)
 }
 
 const megabytes = (bytes: number): number => Math.round(bytes / 100_000) / 10
@@ -191,6 +201,6 @@ const megabytes = (bytes: number): number => Math.round(bytes / 100_000) / 10
 export const printReport = ({ bridging, memory, received, written }: SlowClientReport): Effect.Effect<void> =>
   Effect.sync(() =>
     process.stdout.write(
-      `slow client, ${bridging}: ${megabytes(written.total)} MB in ${received.messages} messages, stopped after ${megabytes(written.stalled)} MB, memory ${megabytes(memory.before)} MB +${megabytes(memory.peak - memory.before)} MB\n`
+      `slow client, ${bridging}: ${megabytes(written.total)} MB in ${received.messages} messages, stopped after ${megabytes(written.stalled)} MB, memory ${megabytes(memory.before)} MB +${megabytes(memory.stalled - memory.before)} MB, then +${megabytes(memory.peak - memory.before)} MB\n`
     )
   )

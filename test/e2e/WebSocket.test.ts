@@ -1,9 +1,10 @@
 import { spawn } from "node:child_process"
+import { connect } from "node:net"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Schedule } from "effect"
 import { openOpenAiSocket } from "../clients/OpenAiSocket.ts"
 import { Gateway } from "../support/Gateway.ts"
 import { RawClient } from "../support/RawClient.ts"
@@ -366,6 +367,93 @@ describe("WebSockets of the real process", { concurrent: true, timeout: 60_000 }
       assert.strictEqual((yield* up.closed).code, 1001)
       assert.deepStrictEqual(yield* gateway.exit, { code: 0, signal: null })
       assert.deepStrictEqual(endings(gateway.dir), { completed: 2 })
+    })
+  )
+
+  it.live("on SIGTERM are told that the gateway stops where their responses do not end in time", () =>
+    Effect.gen(function* () {
+      const upstream = yield* WebSocketUpstream.make()
+      const gateway = yield* Gateway.start({
+        config: {
+          providers: { ...simulated.providers, up: { type: "openai", base_url: `${upstream.url}/v1` } },
+          limits: { drain: "500 millis" }
+        }
+      })
+      const bridged = yield* WebSocketClient.connect(`${gateway.url}/sim/v1/responses`)
+      bridged.send(create("stall=2"))
+      const native = yield* WebSocketClient.connect(`${gateway.url}/up/v1/responses`)
+      native.send({ type: "response.create", model: "m", input: "hi" })
+      const up = yield* upstream.connection(0)
+      up.send({ type: "response.created", sequence_number: 0, response: { id: "resp_1", status: "in_progress" } })
+      for (const client of [bridged, native]) yield* client.received(1)
+      gateway.kill("SIGTERM")
+      for (const client of [bridged, native]) {
+        assert.deepStrictEqual(yield* client.closed, { code: 1001, reason: "the gateway is shutting down" })
+        assert.deepInclude(last(client), { type: "error", status: 503 })
+        assert.strictEqual(last(client)?.error?.code, "shutting_down")
+      }
+      assert.strictEqual((yield* up.closed).code, 1001)
+      assert.deepStrictEqual(yield* gateway.exit, { code: 0, signal: null })
+      assert.strictEqual(endings(gateway.dir)["open"], undefined)
+    })
+  )
+
+  it.live("end at both sides where the client takes nothing, or half of it leaves", () =>
+    Effect.gen(function* () {
+      const flood = JSON.stringify({ type: "response.output_text.delta", delta: "x".repeat(60_000) })
+      const upstream = yield* WebSocketUpstream.make({
+        onConnection: ({ socket, webSocket }) => {
+          const flow = () => {
+            while (webSocket.readyState === webSocket.OPEN && !socket.writableNeedDrain) webSocket.send(flood)
+            socket.once("drain", flow)
+          }
+          webSocket.once("message", flow)
+        }
+      })
+      const gateway = yield* Gateway.start({
+        config: {
+          providers: { up: { type: "openai", base_url: `${upstream.url}/v1` } },
+          limits: { write: "1 second" }
+        }
+      })
+      const deaf = yield* WebSocketClient.connect(`${gateway.url}/up/v1/responses`)
+      deaf.pause()
+      const half = yield* WebSocketClient.connect(`${gateway.url}/up/v1/responses`, { keep: false })
+      for (const client of [deaf, half]) client.send({ type: "response.create", model: "m", input: "hi" })
+      yield* half.until(() => half.bytes > 0)
+      half.socket.end()
+      for (const index of [0, 1]) assert.strictEqual((yield* (yield* upstream.connection(index)).closed).code, 1001)
+      yield* Effect.repeat(
+        Effect.sync(() => endings(gateway.dir)["cancelled/client_gone"]),
+        { schedule: Schedule.spaced("20 millis"), until: (count) => count === 2 }
+      )
+    })
+  )
+
+  it.live("lose nothing of what a client sent before it was answered", () =>
+    Effect.gen(function* () {
+      const upstream = yield* WebSocketUpstream.make()
+      const gateway = yield* Gateway.start({
+        config: { providers: { up: { type: "openai", base_url: `${upstream.url}/v1` } } }
+      })
+      const payload = Buffer.from('{"type":"response.create","model":"m","input":"early"}')
+      const frame = Buffer.concat([Buffer.from([0x81, 0x80 | payload.length, 0, 0, 0, 0]), payload])
+      const handshake = [
+        "GET /up/v1/responses HTTP/1.1",
+        "host: 127.0.0.1",
+        "connection: Upgrade",
+        "upgrade: websocket",
+        "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+        "sec-websocket-version: 13"
+      ]
+      const socket = yield* Effect.acquireRelease(
+        Effect.sync(() => connect(Number(new URL(gateway.url).port), "127.0.0.1")),
+        (opened) => Effect.sync(() => opened.destroy())
+      )
+      socket.write(Buffer.concat([Buffer.from(`${handshake.join("\r\n")}\r\n\r\n`), frame.subarray(0, 20)]))
+      const up = yield* upstream.connection(0)
+      socket.write(frame.subarray(20))
+      assert.deepStrictEqual(yield* up.received(1), [payload.toString()])
     })
   )
 })
