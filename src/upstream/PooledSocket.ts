@@ -48,7 +48,7 @@ export const told = ({ code, reason }: PeerClose): string => (reason === "" ? St
 
 /** One WebSocket: used by a turn, or idle. */
 export class PooledSocket implements Watched {
-  /** Its handshake, credential included. */
+  /** Stands for its handshake, credential included. */
   readonly key: string
   /** Says whether it was opened. */
   readonly opened = Deferred.makeUnsafe<boolean>()
@@ -83,10 +83,11 @@ export class PooledSocket implements Watched {
   }
 
   usable(now: number): boolean {
-    return !this.over && this.peer?.closing() === null && now < this.lastDay()
+    return !this.over && this.peer?.closing() === null && now < this.oldAt()
   }
 
-  private lastDay(): number {
+  /** From when on it has no other turn. */
+  private oldAt(): number {
     return this.dialledAt + oldest
   }
 
@@ -101,7 +102,7 @@ export class PooledSocket implements Watched {
 
   due(): number {
     if (this.turn !== null) return this.failedAt + endingTime
-    return Math.min(this.idleSince + longestIdle, this.lastDay())
+    return Math.min(this.idleSince + longestIdle, this.oldAt())
   }
 
   expire(): "done" {

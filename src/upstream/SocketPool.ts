@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto"
 import { Deferred, type Duration, Effect, Scope } from "effect"
 import { addedTo, continuingMessage, createMessage, type SocketRequest, socketRequest } from "./Continuation.ts"
 import type { Dialer, DialRequest } from "./Dial.ts"
@@ -89,7 +90,8 @@ class SocketPool implements SocketOwner {
     ): Effect.fn.Return<Exchange, UpstreamError, Scope.Scope> {
       const { giveUp } = request
       const dialled = handshakeOf(request)
-      const key = JSON.stringify(dialled)
+      // A hash, so that printing a connection shows no credential.
+      const key = createHash("sha256").update(JSON.stringify(dialled)).digest("base64")
       let used: { readonly socket: PooledSocket; readonly turn: PooledTurn } | null = null
       yield* Effect.addFinalizer(() =>
         Effect.sync(() => {
