@@ -234,7 +234,7 @@ const makeHandler = Effect.gen(function* () {
       const { model, provider } = picked
       // What is counted is what would be sent.
       const edited =
-        sent === null || byModel === null ? sent : interception.edited({ ...inbound(call, byModel), body: sent })
+        sent === null || byModel === null ? sent : yield* interception.edited({ ...inbound(call, byModel), body: sent })
       const body = edited === sent ? picked.body : edited
       const request: TurnRequest = {
         provider,

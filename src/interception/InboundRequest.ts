@@ -111,6 +111,10 @@ export class Refused extends Schema.TaggedError<Refused>()("Refused", {
   }
 }
 
+/** The refusal with more headers. */
+export const withHeaders = (refused: Refused, headers: Refused["headers"]): Refused =>
+  new Refused({ ...refused, headers: { ...refused.headers, ...headers } })
+
 /** A refusal as its dialect words it. */
 export const refusal = (
   error: GatewayError,

@@ -18,7 +18,7 @@ import {
 import { Answer, type FramePull, first } from "./Answer.ts"
 import { clientError, internalError } from "./Answering.ts"
 import { errorAnswer } from "./ErrorAnswer.ts"
-import { type Head, type InboundRequest, type Refused, refusal } from "./InboundRequest.ts"
+import { type Head, type InboundRequest, type Refused, refusal, withHeaders } from "./InboundRequest.ts"
 import { Observer, unfailing } from "./Observer.ts"
 import { recordError, shortened, Settlement, type TurnProgress } from "./Settlement.ts"
 import { memoryKey, Turns } from "./Turns.ts"
@@ -32,6 +32,7 @@ export interface InterceptionSettings {
   readonly tools: {
     readonly max_turns: number
     readonly concurrency: number
+    readonly max_result_bytes: number
     readonly strict: boolean
     readonly client_usage: "auto" | ClientUsage
   }
@@ -53,7 +54,7 @@ export class Interception extends Context.Service<
      * The body of a request that is about another one, such as one that counts its tokens, as that would be sent: with
      * the tools it would be given, and what was hidden of earlier answers.
      */
-    readonly edited: (request: InboundRequest) => Buffer
+    readonly edited: (request: InboundRequest) => Effect.Effect<Buffer>
     /**
      * Records a call that was refused before its request could be read, and words the refusal.
      */
@@ -160,13 +161,15 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
       Effect.fail(refusal(clientError(error), settlement.row.id, dialect))
     )
 
+  // With a single turn nobody could make anything of a tool's result.
+  const canTakeTools = (asked: RequestView): boolean => asked.tools.open && settings.tools.max_turns > 1
+
   /** The tools that a request is given: all of its servers', but for names that the client's own tools have. */
   const toolsFor = (asked: RequestView, route: Route): ReadonlyArray<InjectedTool> => {
-    const { names, open } = asked.tools
-    // With a single turn nobody could make anything of a tool's result.
-    if (!open || settings.tools.max_turns === 1) return noTools
+    if (!canTakeTools(asked)) return noTools
     const tools = catalog.tools(route.mcp)
     if (tools.length === 0) return tools
+    const { names } = asked.tools
     const taken = new Set(names)
     const free = tools.some((tool) => taken.has(tool.name)) ? tools.filter((tool) => !taken.has(tool.name)) : tools
     return free.length + names.length > mostTools ? free.slice(0, Math.max(0, mostTools - names.length)) : free
@@ -194,6 +197,16 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
     }
   }
 
+  /**
+   * The request with the response that it goes on from: for an answer of several turns, of which clients know the first
+   * one's id, that is the last. `previous` is what the client said, where that is another.
+   */
+  const goingOn = Effect.fnUntraced(function* (dialect: Dialect, previous: string, actor: string, body: Buffer) {
+    const chain = yield* sessions.responseTurns(actor, previous)
+    if (chain === null) return { body, previous: null }
+    return { body: dialect.edit.continueFrom(body, chain.ids.at(-1)!), previous }
+  })
+
   const open = Effect.fnUntraced(function* (request: InboundRequest) {
     const dialect = dialectOf(request.dialect)
 
@@ -217,10 +230,11 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
     const { codingAgent, now, settlement } = settlementOf(request, route, asked)
     const edited = edit(dialect, request, asked, route, settlement.row.actor)
     const { model, tools } = edited
-    // Only where answers may have had several turns does one that goes on from their first mean another.
-    const { previous } = asked
-    const chain = previous === null ? null : yield* sessions.responseTurns(settlement.row.actor, previous)
-    const body = chain === null ? edited.body : dialect.edit.continueFrom(edited.body, chain.ids.at(-1)!)
+    const mayGoOn = tools.length > 0 || (canTakeTools(asked) && catalog.servers().length > 0)
+    const { body, previous } =
+      asked.previous === null
+        ? { body: edited.body, previous: null }
+        : yield* goingOn(dialect, asked.previous, settlement.row.actor, edited.body)
 
     // From here on every way out settles.
     const scope = yield* Effect.scope
@@ -246,8 +260,10 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
       eventBytes: settings.limits.event_bytes,
       catalog,
       tools,
+      mayGoOn,
       maxTurns: settings.tools.max_turns,
       concurrency: settings.tools.concurrency,
+      maxResultBytes: settings.tools.max_result_bytes,
       strict: settings.tools.strict
     })
     running.set(settlement, turns)
@@ -279,8 +295,8 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
       asked,
       model,
       usageAdded: edited.usageAdded,
-      previous: chain === null ? null : previous,
-      injected: tools.length > 0,
+      previous,
+      injected: mayGoOn,
       usage: client_usage !== "auto" ? client_usage : codingAgent ? "context" : "sum",
       headers: request.headers
     })
@@ -288,7 +304,11 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
     const head = headOf(settlement.row.id, opened, model)
     if (opened.transport === "json") {
       return yield* wholeAnswer(settlement.row.id, head, answering.pull).pipe(
-        Effect.catch((error) => Effect.fail(refusal(clientError(error), settlement.row.id, dialect))),
+        Effect.mapError((error) => {
+          const refused = refusal(clientError(error), settlement.row.id, dialect)
+          // Whoever asks again has the tools run again.
+          return turns.progress.index === 0 ? refused : withHeaders(refused, { "x-should-retry": "false" })
+        }),
         // It is on record, and in the log.
         Effect.catchDefect(() => Effect.fail(refusal(internalError, settlement.row.id, dialect)))
       )
@@ -304,7 +324,7 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
 
   return Interception.of({
     open,
-    edited: (request) => {
+    edited: Effect.fnUntraced(function* (request) {
       const dialect = dialectOf(request.dialect)
       const asked = dialect.view(request.body)
       if (asked._tag === "BadRequest") return request.body
@@ -314,8 +334,10 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
           : upstream.named(request.provider, request.dialect)
       if ("_tag" in route) return request.body
       const actor = request.actor(upstream.credential(route.provider.name, request.credential))
-      return edit(dialect, request, asked, { ...route, provider: { ...route.provider, askUsage: false } }, actor).body
-    },
+      const unasked = { ...route, provider: { ...route.provider, askUsage: false } }
+      const { body } = edit(dialect, request, asked, unasked, actor)
+      return asked.previous === null ? body : (yield* goingOn(dialect, asked.previous, actor, body)).body
+    }),
     reject: (request, error) => {
       const dialect = dialectOf(request.dialect)
       const named = request.provider === null ? null : upstream.named(request.provider, request.dialect)

@@ -19,6 +19,7 @@ import type { Frame } from "../wire/Frame.ts"
 import { type FramePull, first } from "./Answer.ts"
 import { Answering, clientError, internalError } from "./Answering.ts"
 import { errorAnswer } from "./ErrorAnswer.ts"
+import { InjectedNames, isInjectedName } from "./InjectedNames.ts"
 import {
   beginTurn,
   type Ending,
@@ -61,10 +62,9 @@ export class Turns {
     this.options = options
     this.upstreams = Scope.forkUnsafe(scope)
     this.turnScope = this.upstreams
-    this.mayGoOn = options.tools.length > 0
-    const { byName, names } = this.mayGoOn ? indexOf(options.tools) : noIndex
-    this.byName = byName
-    this.injected = names
+    this.mayGoOn = options.mayGoOn
+    this.byName = this.mayGoOn ? indexOf(options.tools) : noTools
+    this.injected = this.mayGoOn ? namesFor(options.tools, options.asked.tools.names) : noCalls
     this.progress = beginTurn(uuidV7(settlement.row.startedAt), 0, settlement.row.startedAt)
   }
 
@@ -187,6 +187,9 @@ export class Turns {
       )
       return yield* this.error(new OutOfTurns({ turns: maxTurns }))
     }
+    if (injected.length === 0 && !mixed) {
+      return yield* this.error(new Malformed({ detail: "it announced a tool call and never made it" }))
+    }
     const results = yield* this.runTools(progress, injected)
     const output = turn.kept === null ? null : dialect.output(turn.kept)
     const { responseId } = sight.summary
@@ -282,14 +285,27 @@ export class Turns {
       const begun = now()
       const ran = new Map<SeenToolCall, RunToolCall>()
       const note = (call: SeenToolCall, startedAt: number, error: RecordError | null) => {
-        const serverUrl = this.byName.get(call.name)!.serverUrl
+        const serverUrl = this.byName.get(call.name)?.serverUrl ?? null
         ran.set(call, { call, serverUrl, error, durationMs: now() - startedAt })
       }
-      const one = (call: SeenToolCall): Effect.Effect<ToolResult> => {
+      /** How much of what the results of a turn may say together is left. */
+      let room = this.options.maxResultBytes * fullResults
+      const one = (call: SeenToolCall, place: number): Effect.Effect<ToolResult> => {
         const startedAt = now()
-        const answered = catalog.call(this.byName.get(call.name)!, call.arguments)
+        if (place >= mostCalls) {
+          note(call, startedAt, recordError("bad_request", tooManyCalls))
+          return Effect.succeed(told(call, tooManyCalls))
+        }
+        const tool = this.byName.get(call.name)
+        if (tool === undefined) {
+          note(call, startedAt, recordError("upstream_unreachable", notThere))
+          return Effect.succeed(told(call, notThere))
+        }
+        const answered = catalog.call(tool, call.arguments)
         return Effect.map(answered, ({ content, error, kind }) => {
           note(call, startedAt, error === null ? null : recordError(kind ?? "upstream_status", error))
+          room -= sizeOf(content)
+          if (room < 0) return told(call, tooMuch)
           return { callId: call.callId, content, isError: error !== null }
         })
       }
@@ -312,30 +328,60 @@ export class Turns {
   }
 }
 
+/** How many injected calls of one turn are run; a model that makes more is told so. */
+const mostCalls = 128
+
+/** How many results of the largest size those of one turn may be together: all of them go up again with every turn. */
+const fullResults = 16
+
+const notThere = "There is no such tool, or its server is not connected just now."
+
+const tooManyCalls = `Not run: more than ${mostCalls} calls of tools in one turn. Make fewer at once.`
+
+const tooMuch = "Left out: the results of this turn's calls are too large together. Call the tool again by itself."
+
+const told = ({ callId }: SeenToolCall, text: string): ToolResult => ({
+  callId,
+  content: [{ type: "text", text }],
+  isError: true
+})
+
+const sizeOf = (content: ToolResult["content"]): number =>
+  content.reduce((size, part) => size + (part.type === "text" ? part.text.length : part.data.length), 0)
+
 const noCalls: ReadonlySet<string> = new Set()
 
 /** The key under which something is kept: signatures and encrypted items are of use to the provider that made them only. */
 export const memoryKey = (provider: string, key: string): string => `${provider} ${key}`
 
-/** Tools by their names. */
-interface ToolIndex {
-  readonly byName: ReadonlyMap<string, InjectedTool>
-  readonly names: ReadonlySet<string>
-}
+type ToolsByName = ReadonlyMap<string, InjectedTool>
 
-const noIndex: ToolIndex = { byName: new Map(), names: new Set() }
+const noTools: ToolsByName = new Map()
 
 /** The catalogue answers the same tools until something changes. */
-const indexes = new WeakMap<ReadonlyArray<InjectedTool>, ToolIndex>()
+const indexes = new WeakMap<ReadonlyArray<InjectedTool>, ToolsByName>()
 
-const indexOf = (tools: ReadonlyArray<InjectedTool>): ToolIndex => {
+const indexOf = (tools: ReadonlyArray<InjectedTool>): ToolsByName => {
   let index = indexes.get(tools)
   if (index === undefined) {
-    const byName = new Map(tools.map((tool) => [tool.name, tool]))
-    index = { byName, names: new Set(byName.keys()) }
+    index = new Map(tools.map((tool) => [tool.name, tool]))
     indexes.set(tools, index)
   }
   return index
+}
+
+/** Names for clients that declare no tool named like one of Sluice's, as hardly any does. */
+const usualNames = new WeakMap<ReadonlyArray<InjectedTool>, InjectedNames>()
+
+const namesFor = (tools: ReadonlyArray<InjectedTool>, declared: ReadonlyArray<string>): ReadonlySet<string> => {
+  const names = () => tools.map((tool) => tool.name)
+  if (declared.some((name) => isInjectedName(name))) return new InjectedNames(names(), declared)
+  let usual = usualNames.get(tools)
+  if (usual === undefined) {
+    usual = new InjectedNames(names(), [])
+    usualNames.set(tools, usual)
+  }
+  return usual
 }
 
 /** What the turns of one interception share. */
@@ -360,8 +406,12 @@ export interface TurnsOptions {
   readonly catalog: ToolCatalog["Service"]
   /** The tools that were added to the request. */
   readonly tools: ReadonlyArray<InjectedTool>
+  /** Whether the model may call tools of Sluice, those among them whose servers are not there. */
+  readonly mayGoOn: boolean
   readonly maxTurns: number
   readonly concurrency: number
+  /** `tools.max_result_bytes`. */
+  readonly maxResultBytes: number
   readonly strict: boolean
 }
 

@@ -17,7 +17,7 @@ const interceptions = Layer.succeed(Interception, {
   open: () => Effect.die("no call"),
   reject: () => Effect.die("no call"),
   shutdown: Effect.void,
-  edited: ({ body }) => body,
+  edited: ({ body }) => Effect.succeed(body),
   running: () => 7
 })
 
