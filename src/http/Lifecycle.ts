@@ -53,6 +53,7 @@ export class Lifecycle extends Context.Service<
             arriving.delete(end)
           },
           leave: () => {
+            arriving.delete(end)
             open.delete(end)
           }
         }

@@ -200,8 +200,8 @@ const makeHandler = Effect.gen(function* () {
         call.end = () => (lifecycle.phase() === "draining" ? connection.drain() : connection.shutDown())
       }
     }).pipe(
-      Effect.catch(({ error, headers }) =>
-        Effect.map(interception.reject(inbound(call, "openai-responses"), error), (refused) =>
+      Effect.catch(({ code, error, headers }) =>
+        Effect.map(interception.reject(inbound(call, "openai-responses"), error, code), (refused) =>
           sendRefusal(call.response, refused, headers)
         )
       )

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http"
 import { Duration, Effect } from "effect"
 import type { SluiceConfig } from "../config/Config.ts"
 import { type GatewayError, gatewayError } from "../dialect/GatewayError.ts"
+import type { ErrorCode } from "../recorder/Records.ts"
 import { clientError } from "../interception/Answering.ts"
 import { Connection, type ConnectionRequest } from "../interception/Connection.ts"
 import type { Interception } from "../interception/Interception.ts"
@@ -12,6 +13,8 @@ import { acceptPeer, handshakeFault } from "./Upgrade.ts"
 export interface HandshakeRefused {
   readonly error: GatewayError
   readonly headers: { readonly [name: string]: string }
+  /** What is recorded of it. */
+  readonly code: ErrorCode
 }
 
 /** What a WebSocket is served with. */
@@ -65,10 +68,11 @@ export const serveSocket = Effect.fnUntraced(function* (options: SocketOptions) 
   yield* connection.run
 }, Effect.scoped)
 
-const refused = (error: GatewayError, headers: HandshakeRefused["headers"] = {}): HandshakeRefused => ({
-  error,
-  headers
-})
+const refused = (
+  error: GatewayError,
+  headers: HandshakeRefused["headers"] = {},
+  code: ErrorCode = "bad_request"
+): HandshakeRefused => ({ error, headers, code })
 
 /** The WebSocket of the provider that the path names, where it has any. */
 const dial = Effect.fnUntraced(function* (upstream: Upstream["Service"], request: ConnectionRequest) {
@@ -87,8 +91,9 @@ const dial = Effect.fnUntraced(function* (upstream: Upstream["Service"], request
 const handshakeError = (error: UpstreamError): HandshakeRefused => {
   const known = clientError(error)
   const { status } = known
+  const { code } = error.reason
   if (status === 429 || status === 426) {
-    return refused(gatewayError(426, "websocket_unavailable", `${known.message}; send a POST.`), turnToHttp)
+    return refused(gatewayError(426, "websocket_unavailable", `${known.message}; send a POST.`), turnToHttp, code)
   }
-  return refused(status < 400 || status === 405 ? { ...known, status: 502 } : known)
+  return refused(status < 400 || status === 405 ? { ...known, status: 502 } : known, {}, code)
 }

@@ -3,7 +3,7 @@ import { type BadRequest, type ClientUsage, type Dialect, noSession, type Reques
 import { dialectOf } from "../dialect/Dialects.ts"
 import { type GatewayError, gatewayError } from "../dialect/GatewayError.ts"
 import { Recorder } from "../recorder/Recorder.ts"
-import type { Interception as Row } from "../recorder/Records.ts"
+import type { ErrorCode, Interception as Row } from "../recorder/Records.ts"
 import { Sessions } from "../sessions/Sessions.ts"
 import { type InjectedTool, ToolCatalog } from "../tools/ToolCatalog.ts"
 import {
@@ -57,8 +57,14 @@ export class Interception extends Context.Service<
     readonly edited: (request: InboundRequest) => Effect.Effect<Buffer>
     /**
      * Records a call that was refused before its request could be read, and words the refusal.
+     *
+     * @param code what is recorded of it, where the request is not to blame
      */
-    readonly reject: (request: Omit<InboundRequest, "body">, error: GatewayError) => Effect.Effect<Refused>
+    readonly reject: (
+      request: Omit<InboundRequest, "body">,
+      error: GatewayError,
+      code?: ErrorCode
+    ) => Effect.Effect<Refused>
     /** Ends every running turn with an error event. What is still opening is ended by interrupting it. */
     readonly shutdown: Effect.Effect<void>
     /** How many interceptions are running. */
@@ -133,8 +139,13 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
   }
 
   /** Refuses a call and records that, where nothing of it has reached an upstream. */
-  const reject = Effect.fnUntraced(function* (dialect: Dialect, settlement: Settlement, error: GatewayError) {
-    yield* settlement.reject(recordError("bad_request", error.message))
+  const reject = Effect.fnUntraced(function* (
+    dialect: Dialect,
+    settlement: Settlement,
+    error: GatewayError,
+    code: ErrorCode = "bad_request"
+  ) {
+    yield* settlement.reject(recordError(code, error.message))
     return refusal(error, settlement.row.id, dialect)
   })
 
@@ -338,11 +349,11 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
       const { body } = edit(dialect, request, asked, unasked, actor)
       return asked.previous === null ? body : (yield* goingOn(dialect, asked.previous, actor, body)).body
     }),
-    reject: (request, error) => {
+    reject: (request, error, code) => {
       const dialect = dialectOf(request.dialect)
       const named = request.provider === null ? null : upstream.named(request.provider, request.dialect)
       const route = named === null || "_tag" in named ? null : named
-      return reject(dialect, settlementOf(request, route, null).settlement, error)
+      return reject(dialect, settlementOf(request, route, null).settlement, error, code)
     },
     shutdown: Effect.sync(() => {
       stopping = true
