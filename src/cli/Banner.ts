@@ -1,7 +1,6 @@
 import { Redacted } from "effect"
 import type { LoadedConfig } from "../config/Load.ts"
 import type { ProviderConfig } from "../config/Config.ts"
-import { builtDialects } from "../config/Warnings.ts"
 import { hint } from "../upstream/Credential.ts"
 import { table } from "./Table.ts"
 
@@ -16,8 +15,6 @@ export const keyOf = (provider: ProviderConfig): string => {
 /** Where a provider is, without the query of its address, which may hold a key. */
 export const placeOf = (provider: ProviderConfig): string => provider.base_url?.replace(/\?.*/, "") ?? provider.type
 
-const notBuilt = " (its dialect is not built yet)"
-
 /** The address clients use: a wildcard address is reached through this machine's own. */
 const clientAddress = (host: string, port: number): string => {
   const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host
@@ -25,8 +22,8 @@ const clientAddress = (host: string, port: number): string => {
 }
 
 /**
- * What `serve` prints once it listens: its address in the first line, the providers, where to point clients, and the
- * config's warnings.
+ * What `serve` prints once it listens: its address in the first line, the providers, the MCP servers, where to point
+ * clients, and the config's warnings.
  *
  * @param host - the address listened on
  * @param port - the port listened on, as the operating system gave it
@@ -41,11 +38,10 @@ export const banner = (options: {
   const host = options.host.includes(":") ? `[${options.host}]` : options.host
   const providers = Object.entries(config.providers)
 
-  /** The address of the provider that speaks a dialect, `preferred` first, and its name. */
+  /** The name of the provider that speaks a dialect, `preferred` first. */
   const speaking = (dialect: ProviderConfig["dialects"][number], preferred: ProviderConfig["type"]) => {
     const able = providers.filter(([, provider]) => provider.dialects.includes(dialect))
-    const found = able.find(([, provider]) => provider.type === preferred) ?? able[0]
-    return found === undefined ? undefined : { name: found[0], note: builtDialects.has(dialect) ? "" : notBuilt }
+    return (able.find(([, provider]) => provider.type === preferred) ?? able[0])?.[0]
   }
   const messages = speaking("anthropic-messages", "anthropic")
   const responses = speaking("openai-responses", "openai")
@@ -53,22 +49,22 @@ export const banner = (options: {
 
   const clients: Array<string> = []
   if (messages !== undefined) {
-    clients.push(`  Claude Code   ANTHROPIC_BASE_URL=${base}/${messages.name} claude${messages.note}`)
+    clients.push(`  Claude Code   ANTHROPIC_BASE_URL=${base}/${messages} claude`)
   }
   if (responses !== undefined) {
     clients.push(
-      `  Codex         in ~/.codex/config.toml:${responses.note}`,
+      `  Codex         in ~/.codex/config.toml:`,
       '                  model_provider = "sluice"',
       "                  [model_providers.sluice]",
       '                  name = "Sluice"',
-      `                  base_url = "${base}/${responses.name}/v1"`,
+      `                  base_url = "${base}/${responses}/v1"`,
       '                  env_key = "OPENAI_API_KEY"',
       '                  wire_api = "responses"',
       ...(config.websocket.enabled ? ["                  supports_websockets = true"] : [])
     )
   }
   if (chat !== undefined) {
-    clients.push(`  OpenAI SDKs   base_url="${base}/${chat.name}/v1", or OPENAI_BASE_URL=${base}/${chat.name}/v1`)
+    clients.push(`  OpenAI SDKs   base_url="${base}/${chat}/v1", or OPENAI_BASE_URL=${base}/${chat}/v1`)
   }
   clients.push(`  any provider  ${base}/v1 with a model like "${providers[0]?.[0] ?? "provider"}/model"`)
 
@@ -76,11 +72,26 @@ export const banner = (options: {
     [{ title: "" }, { title: "" }, { title: "" }],
     providers.map(([name, provider]) => [`  ${name}`, placeOf(provider), keyOf(provider)])
   )
+  const servers = Object.entries(config.mcp.servers).map(([name, { command, url }]) => [
+    `  ${name}`,
+    url?.replace(/\?.*/, "") ?? command ?? ""
+  ])
+  const tools =
+    servers.length === 0
+      ? []
+      : [
+          "",
+          `Tools from MCP servers (${base}/readyz says which are connected):`,
+          ...table([{ title: "" }, { title: "" }], servers)
+            .split("\n")
+            .slice(1)
+        ]
   return [
     `listening on http://${host}:${options.port}`,
     "",
     `Providers (${file ?? "built-in config"}, recording to ${config.recorder.url}):`,
     ...list.split("\n").slice(1),
+    ...tools,
     "",
     "Point your clients here:",
     ...clients,

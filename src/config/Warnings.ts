@@ -1,17 +1,10 @@
-import { type DialectName, isMap, type SluiceConfig } from "./Config.ts"
+import { isMap, type SluiceConfig } from "./Config.ts"
 import { valueAt } from "./Decode.ts"
 import { isLoopback } from "./Listener.ts"
 
 /** Client headers that stop at Sluice whatever a config says. */
 const neverForwarded =
   /^(authorization|x-api-key|cookie|set-cookie|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|host|content-length|content-encoding|accept-encoding|expect|traceparent|tracestate|baggage|b3|x-b3-.*|x-sluice-.*)$/
-
-/** The dialects that are built. */
-export const builtDialects: ReadonlySet<DialectName> = new Set<DialectName>([
-  "openai-chat",
-  "openai-responses",
-  "anthropic-messages"
-])
 
 /**
  * Keys that a file takes from variables which are not set: leaving the key out then changes who pays, or who may look.
@@ -49,10 +42,6 @@ export const warningsOf = (config: SluiceConfig, input: unknown): ReadonlyArray<
         `${path}.websocket_pool does nothing: it goes with websocket: true, and openai-responses in dialects`
       )
     }
-    const unbuilt = provider.dialects.filter((dialect) => !builtDialects.has(dialect))
-    if (isMap(written) && (written["dialects"] !== undefined || unbuilt.length === provider.dialects.length)) {
-      for (const dialect of unbuilt) warnings.push(`${path}: the dialect ${dialect} is not built yet`)
-    }
     if (provider.credentials === "client-first" && provider.api_key === undefined) {
       warnings.push(`${path}.credentials does nothing without api_key: clients bring their own keys anyway`)
     }
@@ -63,6 +52,7 @@ export const warningsOf = (config: SluiceConfig, input: unknown): ReadonlyArray<
       for (const key of ["base_url", "api_key"] as const) {
         if (provider[key] !== undefined) warnings.push(`${path}.${key} does nothing: the provider is simulated`)
       }
+      if (provider.websocket) warnings.push(`${path}.websocket does nothing: the provider is simulated`)
     }
   }
   for (const [name, server] of Object.entries(config.mcp.servers)) {

@@ -102,7 +102,7 @@ export const layer = (config: SluiceConfig): Layer.Layer<Upstream, never, IdleTi
           type: entry.type,
           dialects: entry.dialects,
           askUsage: entry.ask_usage,
-          websocket: entry.websocket,
+          websocket: entry.websocket && entry.type !== "simulated",
           models: entry.models,
           mcp: entry.mcp ?? null,
           address: new Address(baseUrl),

@@ -31,6 +31,22 @@ describe("banner", () => {
     })
   )
 
+  it.effect("names the MCP servers, without what their addresses may hold of keys", () =>
+    Effect.gen(function* () {
+      const servers = { docs: { url: "http://127.0.0.1:3001/mcp?key=secret" }, local: { command: "my-server" } }
+      const config = yield* make({ mcp: { servers } })
+      const text = banner({ host: "127.0.0.1", port: 1, loaded: { config, file: null, warnings: [] } })
+      assert.include(text, "Tools from MCP servers (http://127.0.0.1:1/readyz says which are connected):\n")
+      assert.match(text, /^ {2}docs {3}http:\/\/127\.0\.0\.1:3001\/mcp\n {2}local {2}my-server$/m)
+      const without = banner({
+        host: "127.0.0.1",
+        port: 1,
+        loaded: { config: yield* make(), file: null, warnings: [] }
+      })
+      assert.notInclude(without, "MCP")
+    })
+  )
+
   it.effect("writes IPv6 addresses in brackets and gives clients of a wildcard address one they can reach", () =>
     Effect.gen(function* () {
       const loaded = { config: yield* make(), file: null, warnings: [] }
