@@ -9,7 +9,7 @@ import { type OpenCall, ToolCalls } from "./ToolCalls.ts"
 /**
  * What an upstream said in one turn as the one assistant message that goes into the next request, as JSON text: of a
  * body the message as it stands, of a stream all its deltas put together, members that nobody knows among them. Calls
- * without an id get one. `null` where the frames cannot be read.
+ * have the ids that their results have. `null` where the frames cannot be read.
  */
 export const assistantMessage = (frames: ReadonlyArray<Frame>): string | null => {
   const deltas = new Deltas()
@@ -38,9 +38,11 @@ const bodyMessage = (frame: Frame, message: JsonObject, at: number): string | nu
   const calls = new ToolCalls(null, new TextRoom(Number.POSITIVE_INFINITY))
   const pieces = Array.isArray(message.tool_calls) ? message.tool_calls : []
   const places = pieces.map((piece) => (isObject(piece) ? calls.add(0, piece, true) : null))
+  const ids = calls.answerIds()
   for (const [place, call] of places.entries()) {
-    if (call === null || call.callId !== "") continue
-    edits.push({ op: "set", path: ["tool_calls", place, "id"], raw: JSON.stringify(calls.idOf(call)) })
+    const id = call === null ? undefined : ids.get(call)
+    if (id === undefined || id === call?.callId) continue
+    edits.push({ op: "set", path: ["tool_calls", place, "id"], raw: JSON.stringify(id) })
   }
   return edit(body.subarray(span.start, span.end), edits)?.toString() ?? null
 }
@@ -76,7 +78,8 @@ class Deltas {
   }
 
   text(): string | null {
-    const calls = this.calls.all.map((call) => this.callText(call))
+    const ids = this.calls.answerIds()
+    const calls = this.calls.all.map((call) => this.callText(call, ids.get(call)!))
     const content = this.members.get("content")
     const members: Array<string | null> = ['"role":"assistant"']
     if (!isHole(content)) members.push(memberText("content", content))
@@ -87,7 +90,7 @@ class Deltas {
     return objectText(members)
   }
 
-  private callText(call: OpenCall): string | null {
+  private callText(call: OpenCall, id: string): string | null {
     const more = this.more.get(call)!
     const said = call.arguments.text
     const type = call.json ? "function" : "custom"
@@ -95,7 +98,7 @@ class Deltas {
     const body = call.json ? `"arguments":${JSON.stringify(said || "{}")}` : `"input":${JSON.stringify(said)}`
     const bodyText = objectText([memberText("name", call.name), body, ...memberTexts(more.body)])
     return objectText([
-      memberText("id", this.calls.idOf(call)),
+      memberText("id", id),
       memberText("type", type),
       bodyText === null ? null : `"${type}":${bodyText}`,
       ...memberTexts(more.call)

@@ -66,7 +66,10 @@ export class ChatReader implements TurnReader {
 
   private pass(frame: Frame, out: Array<Frame>): void {
     if (this.withholding === null) out.push(frame)
-    else this.withholding.push(frame, this.pieces, this.phase, out)
+    else {
+      this.withholding.push(frame, this.pieces, this.phase, out)
+      this.malformed = this.withholding.malformed
+    }
   }
 
   private get phase(): Phase {
@@ -77,7 +80,7 @@ export class ChatReader implements TurnReader {
   }
 
   end(_cut: boolean, out: Array<Frame>): void {
-    this.withholding?.flush(out)
+    this.withholding?.end(out)
   }
 
   get holding(): boolean {
@@ -200,6 +203,7 @@ export class ChatReader implements TurnReader {
   }
 
   summary(): TurnSummary {
+    const ids = this.calls.injected ? this.calls.answerIds() : null
     const reasons = [...this.finishes.entries()].sort((a, b) => a[0] - b[0]).map((entry) => entry[1])
     return {
       responseId: this.responseId,
@@ -208,15 +212,18 @@ export class ChatReader implements TurnReader {
       outcome: this.outcome,
       ended: this.ended,
       usage: this.usage.summary,
-      toolCalls: this.calls.all.map(
-        (call): SeenToolCall => ({
-          callId: call.runner === "gateway" ? this.calls.idOf(call) : call.callId,
-          name: call.name,
-          arguments: call.arguments.text,
-          json: call.json,
-          runner: call.runner ?? "client"
-        })
-      ),
+      // What is called by nobody who asked, and shown to nobody, is not run either.
+      toolCalls: this.calls.all
+        .filter((call) => call.choice === 0 || call.runner !== "gateway")
+        .map(
+          (call): SeenToolCall => ({
+            callId: (call.runner === "gateway" ? ids?.get(call) : undefined) ?? call.callId,
+            name: call.name,
+            arguments: call.arguments.text,
+            json: call.json,
+            runner: call.runner ?? "client"
+          })
+        ),
       thoughts: this.thoughts.size === 0 ? [] : [this.thought()],
       error: this.error
     }

@@ -3,6 +3,7 @@ import { type Edit, edit } from "../../wire/JsonSpan.ts"
 import { isObject, type JsonObject } from "../Json.ts"
 import { choicesOf, deltasOf, isEmpty, isEnd, isFinish } from "./Chunk.ts"
 import type { OpenCall, ToolCalls } from "./ToolCalls.ts"
+import { Waiting } from "../Waiting.ts"
 
 /** Where in a chunk or body a piece of a tool call stands, and which call it belongs to. */
 export interface Piece {
@@ -29,18 +30,23 @@ const none: ReadonlyArray<Piece> = []
 
 /**
  * Keeps the injected calls of a turn from its client: of each frame goes on what it says besides. A call whose name has
- * not come may be either, so from it on all is kept back, in order, until the name comes. The end of a turn with
- * injected calls is held, for another turn may follow.
+ * not come may be either, so from it on all is kept back, in order, until the name comes; where that is long in coming, it
+ * is taken for the client's. The end of a turn with injected calls is held, for another turn may follow.
  */
 export class Withholding {
+  /** What makes the turn unreadable. */
+  malformed: string | null = null
   private readonly calls: ToolCalls
   /** What came since a call without a name did. */
   private queue: Array<Entry> = []
   /** The frames of the turn's end. */
   private held: Array<Frame> = []
+  private readonly waiting = new Waiting()
   private roleShown = false
   /** The index under which the client sees each call of its own. */
   private readonly shown = new Map<OpenCall, number>()
+  /** By choice and the index that is shown, the index of the call that has it. */
+  private readonly taken = new Map<number, Map<number, number>>()
 
   constructor(calls: ToolCalls) {
     this.calls = calls
@@ -53,7 +59,7 @@ export class Withholding {
   /** Takes a frame that holds a piece of text and nothing else. */
   pushText(frame: Frame, out: Array<Frame>): void {
     if (this.queue.length === 0) out.push(frame)
-    else this.queue.push({ frame, pieces: none })
+    else this.wait({ frame, pieces: none }, out)
   }
 
   /**
@@ -64,12 +70,14 @@ export class Withholding {
    */
   push(frame: Frame, pieces: ReadonlyArray<Piece> | null, phase: Phase, out: Array<Frame>): void {
     const entry = { frame, pieces: pieces ?? none }
-    // A name that has not come before the end does not come: whatever is called, it is no tool of Sluice's.
-    if (phase === "completed" || phase === "incomplete") this.decide()
-    const waits = phase !== "failed" && this.calls.all.some((call) => call.runner === null && isTool(call))
-    if (waits) {
-      this.queue.push(entry)
-      return
+    if (this.calls.unnamed > 0) {
+      if (phase === "open") {
+        this.wait(entry, out)
+        return
+      }
+      // A name that has not come before the end does not come.
+      if (phase === "failed") this.calls.drop()
+      else this.calls.decide()
     }
     if (phase === "failed") this.release(out)
     this.flush(out)
@@ -77,10 +85,23 @@ export class Withholding {
   }
 
   /** Nothing more comes: what is kept back goes on, but for calls that may be injected ones. */
-  flush(out: Array<Frame>): void {
+  end(out: Array<Frame>): void {
+    this.calls.drop()
+    this.flush(out)
+  }
+
+  private wait(entry: Entry, out: Array<Frame>): void {
+    this.queue.push(entry)
+    if (this.waiting.fits(entry.frame)) return
+    this.calls.decide()
+    this.flush(out)
+  }
+
+  private flush(out: Array<Frame>): void {
     const queue = this.queue
     if (queue.length === 0) return
     this.queue = []
+    this.waiting.clear()
     for (const entry of queue) this.show(entry, "open", out)
   }
 
@@ -90,13 +111,11 @@ export class Withholding {
     this.held = []
   }
 
-  private decide(): void {
-    for (const call of this.calls.all) call.runner ??= "client"
-  }
-
   private show({ frame, pieces }: Entry, phase: Phase, out: Array<Frame>): void {
     if (frame.kind === "comment" || frame.kind === "part") {
-      out.push(frame)
+      // Nobody can say whose it is, and so it is not the client's.
+      if (frame.kind === "part" && this.calls.injected) this.malformed = "a chunk of it is too large to be read"
+      else out.push(frame)
       return
     }
     const ending = phase === "completed" && this.calls.injected
@@ -104,7 +123,7 @@ export class Withholding {
     const edits = pieces.length === 0 || !isObject(chunk) ? [] : this.editsOf(chunk, pieces)
     if (!isObject(chunk) || frame.kind === "body") {
       const shown = edited(frame, edits) ?? frame
-      if (ending) this.held.push(shown)
+      if (ending) this.hold(shown, frame.kind !== "body")
       else out.push(shown)
       return
     }
@@ -125,14 +144,19 @@ export class Withholding {
   ): void {
     if (!this.says(chunk, pieces)) {
       const end = edited(frame, edits)
-      if (end !== null) this.held.push(end)
+      if (end !== null) this.hold(end)
     } else if (isEnd(chunk)) {
       this.forward(edited(frame, [...edits, ...withoutEnd(chunk)]), chunk, out)
       const end = edited(frame, onlyEnd(chunk))
-      if (end !== null) this.held.push(end)
+      if (end !== null) this.hold(end)
     } else {
       this.forward(edited(frame, edits), chunk, out)
     }
+  }
+
+  private hold(frame: Frame, isCounted = true): void {
+    this.held.push(frame)
+    if (isCounted && !this.waiting.fits(frame)) this.malformed = "it does not end behind its end"
   }
 
   private forward(frame: Frame | null, chunk: JsonObject, out: Array<Frame>): void {
@@ -147,7 +171,7 @@ export class Withholding {
     const left = deltasOf(chunk).map((_, choice) => staying(chunk, choice, pieces))
     for (const { choice, said, at, indexed, call } of pieces) {
       const path = ["choices", choice, said, "tool_calls"]
-      if (!isWithheld(call)) {
+      if (!call.withheld) {
         const index = this.indexOf(call)
         if (indexed && index !== call.index)
           edits.push({ op: "replace", path: [...path, at, "index"], raw: `${index}` })
@@ -167,11 +191,14 @@ export class Withholding {
   private indexOf(call: OpenCall): number {
     const known = this.shown.get(call)
     if (known !== undefined) return known
-    const below = new Set<number>()
-    const others = this.calls.all.filter((other) => other.choice === call.choice && isTool(other))
-    for (const other of others) if (other.index < call.index && isWithheld(other)) below.add(other.index)
-    let index = call.index - below.size
-    while (others.some((other) => other.index !== call.index && this.shown.get(other) === index)) index++
+    let taken = this.taken.get(call.choice)
+    if (taken === undefined) {
+      taken = new Map()
+      this.taken.set(call.choice, taken)
+    }
+    let index = call.index - this.calls.withheldBelow(call)
+    while ((taken.get(index) ?? call.index) !== call.index) index++
+    taken.set(index, call.index)
     this.shown.set(call, index)
     return index
   }
@@ -189,17 +216,12 @@ export class Withholding {
   }
 }
 
-const isTool = (call: OpenCall): boolean => call.choice === 0 && call.index >= 0
-
-/** Whether nothing of a call is shown: one that is injected, or may be for all that is known. */
-const isWithheld = (call: OpenCall): boolean => call.runner === "gateway" || (call.runner === null && isTool(call))
-
 /** How many elements of a choice's `tool_calls` stay. */
 const staying = (chunk: JsonObject, choice: number, pieces: ReadonlyArray<Piece>): number => {
   const one = choicesOf(chunk)[choice]
   const said = !isObject(one) ? null : isObject(one.delta) ? one.delta : one.message
   if (!isObject(said) || !Array.isArray(said.tool_calls)) return 0
-  return said.tool_calls.length - pieces.filter((piece) => piece.choice === choice && isWithheld(piece.call)).length
+  return said.tool_calls.length - pieces.filter((piece) => piece.choice === choice && piece.call.withheld).length
 }
 
 const withoutEnd = (chunk: JsonObject): ReadonlyArray<Edit> => {

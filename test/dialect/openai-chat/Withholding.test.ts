@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest"
 import { openAiChat } from "../../../src/dialect/openai-chat/OpenAiChat.ts"
-import type { Frame } from "../../../src/wire/Frame.ts"
+import { Frame } from "../../../src/wire/Frame.ts"
 import { Random } from "../../wire/Random.ts"
 import {
   accumulate,
@@ -43,7 +43,7 @@ describe("a turn without injected calls", () => {
     ["the old function_call by an injected name", delta({ function_call: { name: "bmcp_a", arguments: "" } }) + end],
     [
       "another choice",
-      chunk({ choices: [{ index: 1, delta: { tool_calls: [{ index: 0, id: "x", function: { name: "bmcp_a" } }] } }] })
+      chunk({ choices: [{ index: 1, delta: { tool_calls: [{ index: 0, id: "x", function: { name: "mine" } }] } }] })
     ],
     [
       "a name that comes late",
@@ -358,7 +358,7 @@ describe("calls without an id", () => {
     const { summary } = read(nameless(0, "bmcp_a") + nameless(1, "mine") + nameless(2, "bmcp_b") + end)
     expect(summary.toolCalls.map((one) => one.callId)).toEqual(["call_0", "", "call_2"])
     const taken = read(nameless(0, "bmcp_a") + nameless(1, "bmcp_b", "call_0") + end)
-    expect(taken.summary.toolCalls.map((one) => one.callId)).toEqual(["call_0_", "call_0"])
+    expect(taken.summary.toolCalls.map((one) => one.callId)).toEqual(["call_0_2", "call_0"])
   })
 })
 
@@ -366,4 +366,107 @@ it("a reader without injected tools withholds nothing", () => {
   const stream = role + call(0, "bmcp_a") + end
   expect(read(stream, { names: new Set() }).shown).toBe(stream)
   expect(injected.size).toBe(2)
+})
+
+describe("calls that share an id", () => {
+  it("are answered by ids of their own, under which they go back upstream", () => {
+    const { summary, frames } = read(
+      role + call(0, "bmcp_a", "{}", 1, "x") + call(1, "bmcp_b", "{}", 1, "x") + call(2, "bmcp_a", "{}", 1, "x") + end
+    )
+    expect(summary.toolCalls.map((one) => one.callId)).toEqual(["x", "x_2", "x_3"])
+    const message = JSON.parse(openAiChat.output(frames)![0]!) as { tool_calls: Array<{ id: string }> }
+    expect(message.tool_calls.map((one) => one.id)).toEqual(["x", "x_2", "x_3"])
+  })
+
+  it("are so in a body too", () => {
+    const made = ["x", "x_2", "x"].map((id) => ({
+      id,
+      type: "function",
+      function: { name: "bmcp_a", arguments: "{}" }
+    }))
+    const { summary, frames } = read(
+      JSON.stringify({ choices: [{ message: { role: "assistant", tool_calls: made } }] })
+    )
+    expect(summary.toolCalls.map((one) => one.callId)).toEqual(["x", "x_2", "x_3"])
+    const message = JSON.parse(openAiChat.output(frames)![0]!) as { tool_calls: Array<{ id: string }> }
+    expect(message.tool_calls.map((one) => one.id)).toEqual(["x", "x_2", "x_3"])
+  })
+})
+
+describe("a choice that nobody asked for", () => {
+  const aside = (piece: object) => chunk({ choices: [{ index: 1, delta: { tool_calls: [{ index: 0, ...piece }] } }] })
+
+  it("does not show its injected calls, which are not run", () => {
+    const made =
+      aside({ id: "x", function: { name: "bmcp_a", arguments: "" } }) + aside({ function: { arguments: "{}" } })
+    const stop = chunk({ choices: [{ index: 1, delta: {}, finish_reason: "tool_calls" }] })
+    const { shown, summary, holding } = read(role + text("a") + made + finish("stop") + stop + done)
+    expect(shown).toBe(role + text("a") + finish("stop") + stop + done)
+    expect(summary.toolCalls).toEqual([])
+    expect(holding).toBe(false)
+  })
+
+  it("is waited for until its call has a name", () => {
+    const made = aside({ id: "x", function: { arguments: "" } }) + text("b") + aside({ function: { name: "bmcp_a" } })
+    expect(read(role + made).shown).toBe(role + text("b"))
+  })
+})
+
+describe("what is kept back", () => {
+  const nameless = delta({ tool_calls: [{ index: 0, id: "x", function: { arguments: "{" } }] })
+
+  it("is at most a thousand frames behind a call without a name, which is then the client's", () => {
+    const source = role + nameless + text("a").repeat(998)
+    const waiting = read(source)
+    expect(bytesOf(waiting.live.slice(0, 1))).toBe(role)
+    const reader = openAiChat.turn({ asked, injected })
+    const out: Array<Frame> = []
+    for (const frame of framesOf(source)) reader.push(frame, out)
+    expect(bytesOf(out)).toBe(role)
+    for (const frame of framesOf(text("b").repeat(2))) reader.push(frame, out)
+    expect(bytesOf(out)).toBe(source + text("b").repeat(2))
+  })
+
+  it("is at most a mebibyte of them", () => {
+    const reader = openAiChat.turn({ asked, injected })
+    const out: Array<Frame> = []
+    const large = text("y".repeat(400_000))
+    for (const frame of framesOf(role + nameless + large + large)) reader.push(frame, out)
+    expect(out).toHaveLength(1)
+    for (const frame of framesOf(large + text("b"))) reader.push(frame, out)
+    expect(bytesOf(out)).toBe(role + nameless + large + large + large + text("b"))
+  })
+
+  it("is at most a thousand frames of an end: a turn with more is broken", () => {
+    const { reader } = read(role + call(0, "bmcp_a") + finish("tool_calls") + usageChunk(1, 1).repeat(999))
+    expect(reader.malformed).toBe(null)
+    reader.push(framesOf(usageChunk(1, 1))[0]!, [])
+    expect(reader.malformed).toBe("it does not end behind its end")
+  })
+
+  it("holds no part of a chunk too large to read: behind an injected call the turn is broken with it", () => {
+    const { reader } = read(role + text("a"))
+    const out: Array<Frame> = []
+    const bytes = Buffer.from("data: {")
+    const part = new Frame(bytes, 0, bytes.length, "part", "", 0, 0, 0)
+    reader.push(part, out)
+    expect(out).toEqual([part])
+    for (const frame of framesOf(call(0, "bmcp_a"))) reader.push(frame, out)
+    reader.push(part, out)
+    expect(out).toEqual([part])
+    expect(reader.malformed).toBe("a chunk of it is too large to be read")
+  })
+})
+
+it.each(["mine", "bmcp_a"])("a turn of very many calls of %s is read in linear time", (name) => {
+  const count = 30_000
+  const frames = framesOf(Array.from({ length: count }, (_, at) => call(at, name, "{}", 1, `id_${at}`)).join("") + end)
+  const begun = process.cpuUsage()
+  const reader = openAiChat.turn({ asked, injected })
+  const out: Array<Frame> = []
+  for (const frame of frames) reader.push(frame, out)
+  expect(reader.summary().toolCalls).toHaveLength(count)
+  openAiChat.output(frames)
+  const { user } = process.cpuUsage(begun)
+  expect(user / 1e6).toBeLessThan(4)
 })
