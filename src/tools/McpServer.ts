@@ -2,6 +2,7 @@ import { Cause, Clock, Deferred, Duration, Effect, Latch, Queue, Random, type Sc
 import type { McpServerConfig } from "../config/Config.ts"
 import { type Arguments, connect, type McpConnection } from "./McpConnection.ts"
 import { McpError } from "./McpError.ts"
+import { type Mask, maskOf } from "./Secrets.ts"
 import type { ToolServer } from "./ToolCatalog.ts"
 import { inputSchemaText } from "./ToolSchema.ts"
 
@@ -23,7 +24,7 @@ export interface McpServer {
   /** The result of `tools/call`. Where it is away, it is waited for a little. */
   readonly call: (tool: string, args: Arguments) => Effect.Effect<unknown, McpError>
   /** Hides its credentials in what tools answer. */
-  readonly mask: (text: string) => string
+  readonly mask: Mask
   /** Waits until the first attempt to connect is over. */
   readonly attempted: Effect.Effect<void>
 }
@@ -98,7 +99,7 @@ export const makeServer = Effect.fnUntraced(function* (
   let error: string | null = null
   let connectedAt = 0
   let leftOutBefore = ""
-  let mask = (text: string) => text
+  let mask = maskOf(config, () => [])
 
   const refresh = Effect.fnUntraced(function* (session: McpConnection) {
     const found = read(yield* session.tools, offered)
@@ -133,7 +134,7 @@ export const makeServer = Effect.fnUntraced(function* (
             Effect.fail(new McpError({ kind: "lost", detail: "the server closed the connection" }))
           )
       })
-      mask = opened.mask.inAnswers
+      mask = opened.mask
       const watched: McpConnection = {
         ...opened,
         call: (tool, args) =>
@@ -171,7 +172,7 @@ export const makeServer = Effect.fnUntraced(function* (
         Effect.catchCauseIf(
           (cause) => !Cause.hasInterruptsOnly(cause),
           (cause) =>
-            Effect.succeed(new McpError({ kind: "lost", detail: Cause.pretty(cause).split("\n")[0] ?? "a defect" }))
+            Effect.succeed(new McpError({ kind: "lost", detail: mask.inErrors(Cause.pretty(cause)).split("\n")[0]! }))
         )
       )
       const lost = status === "connected"
@@ -233,7 +234,11 @@ export const makeServer = Effect.fnUntraced(function* (
     tools: () => tools,
     status: () => ({ name, status, tools: tools.length, error }),
     call,
-    mask: (text) => mask(text),
+    mask: {
+      inErrors: (text) => mask.inErrors(text),
+      inAnswers: (text) => mask.inAnswers(text),
+      longest: mask.longest
+    },
     attempted: Deferred.await(attempted)
   }
 })

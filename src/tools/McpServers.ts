@@ -1,6 +1,5 @@
 import { Duration, Effect, Layer } from "effect"
 import type { SluiceConfig } from "../config/Config.ts"
-import type { ToolContent } from "../dialect/InjectedTools.ts"
 import type { Arguments } from "./McpConnection.ts"
 import type { McpServer } from "./McpServer.ts"
 import { type InjectedTool, type ToolAnswer, ToolCatalog } from "./ToolCatalog.ts"
@@ -90,13 +89,6 @@ const selectionsOf = (config: SluiceConfig): ReadonlyArray<ReadonlyArray<string>
   return [...distinct.values()]
 }
 
-const masked = (answer: ToolAnswer, mask: (text: string) => string): ToolAnswer => ({
-  content: answer.content.map(
-    (part): ToolContent => (part.type === "text" ? { ...part, text: mask(part.text) } : part)
-  ),
-  error: answer.error === null ? null : mask(answer.error)
-})
-
 const make = Effect.fnUntraced(function* (config: SluiceConfig) {
   // The client takes a tenth of a second to load, which who has no servers does not pay.
   const { makeServer } = yield* Effect.promise(() => import("./McpServer.ts"))
@@ -135,7 +127,7 @@ const make = Effect.fnUntraced(function* (config: SluiceConfig) {
     const args = argumentsOf(input)
     if (typeof args === "string") return Effect.succeed(failure(args, "bad_request"))
     return server.call(tool.tool, args).pipe(
-      Effect.map((result) => masked(toolAnswer(result, maxBytes), server.mask)),
+      Effect.map((result) => toolAnswer(result, maxBytes, server.mask)),
       // What a server sends must not end a call that it is not the whole of.
       Effect.catchDefect(() => Effect.succeed(failure(`The answer of ${tool.tool} of ${server.name} cannot be read.`))),
       Effect.catch((error) =>

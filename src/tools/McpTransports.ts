@@ -1,3 +1,4 @@
+import { StringDecoder } from "node:string_decoder"
 import {
   ClientCredentialsProvider,
   type FetchLike,
@@ -9,6 +10,7 @@ import { StdioClientTransport } from "@modelcontextprotocol/client/stdio"
 import { Redacted } from "effect"
 import { Agent, EnvHttpProxyAgent, fetch as undiciFetch } from "undici"
 import type { McpServerConfig } from "../config/Config.ts"
+import { maskOf } from "./Secrets.ts"
 
 /** How long connecting to a server may take, in milliseconds. */
 const connectTimeout = 5_000
@@ -147,9 +149,12 @@ const overStdio = (server: McpServerConfig, command: string): McpTransport => {
     stderr: "pipe",
     maxBufferSize: longestMessage
   })
+  const { inErrors, longest } = maskOf(server, none)
   let said = ""
+  const decoder = new StringDecoder("utf8")
   transport.stderr?.on("data", (chunk: Buffer) => {
-    said = (said + chunk.toString("utf8")).slice(-keptStandardError)
+    // What is cut off must not be the beginning of a credential, whose end would not be known for what it is.
+    said = inErrors(said + decoder.write(chunk)).slice(-keptStandardError - longest)
   })
   return { transport, issued: none, standardError: () => said }
 }

@@ -1,4 +1,5 @@
 import { describePart, type ToolContent } from "../dialect/InjectedTools.ts"
+import type { Mask } from "./Secrets.ts"
 import type { ToolAnswer, ToolErrorKind } from "./ToolCatalog.ts"
 
 type Json = { readonly [key: string]: unknown }
@@ -141,16 +142,39 @@ const errorOf = (content: ReadonlyArray<ToolContent>): string => {
   return said === "" ? "the tool failed" : said.length > longestError ? `${said.slice(0, longestError - 1)}…` : said
 }
 
+const masked = (part: ToolContent, mask: (text: string) => string): ToolContent => {
+  switch (part.type) {
+    case "text":
+      return text(mask(part.text))
+    case "file":
+      return { ...part, mimeType: mask(part.mimeType), name: mask(part.name) }
+    default:
+      return { ...part, mimeType: mask(part.mimeType) }
+  }
+}
+
 /**
  * What the result of `tools/call` says, as dialects write it: all content blocks in their order and the structured
  * content, within `maxBytes` altogether.
+ *
+ * @param mask hides the server's credentials; what is cut is cut after that, or the beginning of one could be left
  */
-export const toolAnswer = (result: unknown, maxBytes: number): ToolAnswer => {
+export const toolAnswer = (
+  result: unknown,
+  maxBytes: number,
+  mask: Pick<Mask, "inAnswers" | "inErrors">
+): ToolAnswer => {
   if (!isObject(result)) return failure("The tool answered with something that is no result.")
   const blocks = Array.isArray(result["content"]) ? result["content"] : []
-  const content = within(withStructured(blocks.map(contentOf), result["structuredContent"]), maxBytes)
+  const content = withStructured(blocks.map(contentOf), result["structuredContent"])
   // Of 2024-11-05 and before.
   const legacy = content.length === 0 && result["toolResult"] !== undefined
-  const whole = legacy ? within([text(JSON.stringify(result["toolResult"]))], maxBytes) : content
-  return { content: whole, error: result["isError"] === true ? errorOf(whole) : null }
+  const whole = legacy ? [text(JSON.stringify(result["toolResult"]))] : content
+  return {
+    content: within(
+      whole.map((part) => masked(part, mask.inAnswers)),
+      maxBytes
+    ),
+    error: result["isError"] === true ? errorOf(whole.map((part) => masked(part, mask.inErrors))) : null
+  }
 }

@@ -256,6 +256,33 @@ describe("a server", () => {
     })
   )
 
+  it.live("has its credentials hidden before anything is cut, so that no beginning of one is left", () =>
+    Effect.gen(function* () {
+      const server = yield* mcpServer
+      const token = "canary-token-0123456789abcdef"
+      const headers = { Authorization: `Bearer ${token}` }
+      const catalog = yield* catalogue({ s: { url: server.url, headers } }, { tools: { max_result_bytes: 1000 } })
+      for (const length of [470, 480, 490, 970, 980, 990]) {
+        const text = `${"e".repeat(length)} ${token}`
+        for (const isError of [true, false]) {
+          server.onCall = (reply) => reply.result({ content: [{ type: "text", text }], isError })
+          assert.notInclude(JSON.stringify(yield* call(catalog)), "canary")
+        }
+        server.onCall = (reply) => reply.error(-1, text.slice(200))
+        assert.notInclude(JSON.stringify(yield* call(catalog)), "canary")
+      }
+      server.onCall = (reply) =>
+        reply.result({
+          content: [
+            { type: "resource", resource: { uri: `file:///${token}`, mimeType: `a/${token}`, blob: "QQ==" } },
+            { type: "image", mimeType: `image/${token}`, data: "QQ==" }
+          ],
+          structuredContent: { [token]: token }
+        })
+      assert.notInclude(JSON.stringify(yield* call(catalog)), "canary")
+    })
+  )
+
   it.live("that fails takes neither others nor the start with it", () =>
     Effect.gen(function* () {
       const server = yield* mcpServer
@@ -343,6 +370,47 @@ describe("a server", () => {
 describe("a program", () => {
   const pidOf = (catalog: ToolCatalog["Service"]) =>
     Effect.map(call(catalog, "pid"), (answer) => Number(textOf(answer)))
+
+  it.live("has what its environment and its arguments name as credentials hidden in what it answers", () =>
+    Effect.gen(function* () {
+      const program = mcpProgram()
+      const catalog = yield* catalogue({
+        s: {
+          command: program.command,
+          args: [...program.args, "--api-key", "canary-arg-1", "--token=canary-arg-2", "X-Auth: Bearer canary-arg-3"],
+          env: {
+            API_KEY: 'canary-"env"-1',
+            DATABASE_URL: "postgres://me:canary-env-2@db/x",
+            REGION: "eu-central-1",
+            SECRET: "short"
+          }
+        }
+      })
+      const answer = yield* call(catalog, "tell")
+      assert.notInclude(JSON.stringify(answer), "canary")
+      assert.include(textOf(answer), "eu-central-1")
+      assert.include(textOf(answer), "short")
+      const error = yield* call(catalog, "fail")
+      assert.isNotNull(error.error)
+      assert.notInclude(JSON.stringify(error), "canary")
+      // The records have no use for it, and who can tell what it is.
+      assert.notInclude(error.error, "eu-central-1")
+    })
+  )
+
+  it.live("shows no end of a credential that is cut off at the beginning of its standard error", () =>
+    Effect.gen(function* () {
+      const source = `
+        const say = (text) => require("node:fs").writeSync(2, text)
+        say("x".repeat(100) + process.env.API_KEY.slice(0, 9))
+        setTimeout(() => { say(process.env.API_KEY.slice(9) + " " + "y".repeat(1990)); process.exit(1) }, 100)
+      `
+      const env = { API_KEY: "0123456789-canary-env-1" }
+      const catalog = yield* catalogue({ s: { command: process.execPath, args: ["-e", source], env } })
+      assert.match(catalog.servers()[0]?.error ?? "", /yyy/)
+      assert.notInclude(JSON.stringify([catalog.servers(), logs]), "canary")
+    })
+  )
 
   it.live("that dies ends its calls and is started again", () =>
     Effect.gen(function* () {

@@ -1,8 +1,11 @@
 import { describe, expect, it } from "vitest"
 import { toolAnswer } from "../../src/tools/ToolContents.ts"
 
+const same = (text: string) => text
+const asItIs = { inAnswers: same, inErrors: same }
+
 const answer = (content: ReadonlyArray<unknown>, more: object = {}, bytes = 1_000_000) =>
-  toolAnswer({ content, ...more }, bytes)
+  toolAnswer({ content, ...more }, bytes, asItIs)
 
 const text = (value: string) => ({ type: "text", text: value })
 
@@ -59,7 +62,7 @@ describe("what a tool answered", () => {
     expect(answer([text('{"a":1}')], { structuredContent }).content).toHaveLength(2)
     expect(answer([text('{"a":1,"b":[]}')], { structuredContent }).content).toHaveLength(2)
     expect(answer([], { structuredContent }).content).toHaveLength(1)
-    expect(toolAnswer({ structuredContent }, 1000).content).toHaveLength(1)
+    expect(toolAnswer({ structuredContent }, 1000, asItIs).content).toHaveLength(1)
   })
 
   it("is an error where the server says so", () => {
@@ -70,7 +73,7 @@ describe("what a tool answered", () => {
   })
 
   it.each([undefined, null, "text", []])("is an error where it is no result: %j", (result) => {
-    expect(toolAnswer(result, 1000).error).not.toBeNull()
+    expect(toolAnswer(result, 1000, asItIs).error).not.toBeNull()
   })
 
   it("is kept within its bytes, whole characters only", () => {
