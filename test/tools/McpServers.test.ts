@@ -403,7 +403,7 @@ describe("a program", () => {
       const source = `
         const say = (text) => require("node:fs").writeSync(2, text)
         say("x".repeat(100) + process.env.API_KEY.slice(0, 9))
-        setTimeout(() => { say(process.env.API_KEY.slice(9) + " " + "y".repeat(1990)); process.exit(1) }, 100)
+        setTimeout(() => { say(process.env.API_KEY.slice(9) + " " + "y".repeat(1985)); process.exit(1) }, 100)
       `
       const env = { API_KEY: "0123456789-canary-env-1" }
       const catalog = yield* catalogue({ s: { command: process.execPath, args: ["-e", source], env } })
