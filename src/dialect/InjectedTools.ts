@@ -45,6 +45,30 @@ export const contentOf = ({ content, isError }: ToolResult): ReadonlyArray<ToolC
   return saysSo.test(first.text) ? content : content.with(at, { type: "text", text: errorPrefix + first.text })
 }
 
+/** A tool call that was answered, as far as it tells which demand of a request it meets. */
+export interface AnsweredCall {
+  readonly callId: unknown
+  readonly name: unknown
+}
+
+/**
+ * Whether the demand of a request that a tool be called is met by calls that Sluice has answered: any call will do, or
+ * one of the tool it names. In the turns behind it the model is free to answer: still bound, it would call tools until
+ * there are no turns left. A demand for a tool of the client's is never met here: a turn that calls it is the last.
+ *
+ * @param demanded `true` where any tool will do, or the name of the one that is demanded
+ * @param calls the calls of the turn
+ */
+export const isMet = (
+  demanded: unknown,
+  calls: ReadonlyArray<AnsweredCall>,
+  results: ReadonlyArray<ToolResult>
+): boolean => {
+  if (demanded === true) return results.length > 0
+  const answered = new Set<unknown>(results.map((result) => result.callId))
+  return typeof demanded === "string" && calls.some((call) => call.name === demanded && answered.has(call.callId))
+}
+
 /**
  * Writes tools as the elements of a JSON list: once for each array of tools, since the same one is added to many requests.
  *

@@ -1,7 +1,9 @@
 import { type Edit, edit, elements, insert, locate, locateAll, type Span, set } from "../../wire/JsonSpan.ts"
 import {
+  type AnsweredCall,
   definitionsBy,
   describePart,
+  isMet,
   type ToolContent,
   type ToolDefinition,
   type ToolResult
@@ -36,7 +38,7 @@ export const forbidTools = (body: Buffer): Buffer => set(body, ["tool_choice"], 
 /**
  * The request that goes on from a turn. Appends the assistant's message, and one message of the user with all results:
  * Anthropic wants those of parallel calls together. Where the request ends with the beginning of the answer, the answer
- * goes on within that message.
+ * goes on within that message. A demand for a tool call that has been met is taken back.
  */
 export const continueWith = (
   body: Buffer,
@@ -54,7 +56,19 @@ export const continueWith = (
   if (whole !== null) edits.push({ op: "replace", path: ["messages", known.length - 1], raw: whole })
   const raw = [...(whole === null ? output : output.slice(1)), ...answers].join(",")
   if (raw !== "") edits.push({ op: "insert", path: ["messages"], raw })
+  const choice = locate(body, ["tool_choice"])
+  const said: unknown = choice === null ? null : JSON.parse(body.toString("utf8", choice.start, choice.end))
+  if (isObject(said) && isMet(said.type === "any" ? true : said.name, output.flatMap(callsOf), results)) {
+    edits.push({ op: "replace", path: ["tool_choice", "type"], raw: '"auto"' })
+    if ("name" in said) edits.push({ op: "remove", path: ["tool_choice", "name"] })
+  }
   return edit(body, edits)
+}
+
+const callsOf = (text: string): ReadonlyArray<AnsweredCall> => {
+  const message: unknown = JSON.parse(text)
+  const blocks: ReadonlyArray<unknown> = isObject(message) && Array.isArray(message.content) ? message.content : []
+  return blocks.flatMap((block) => (isObject(block) ? [{ callId: block.id, name: block.name }] : []))
 }
 
 /**

@@ -1,13 +1,16 @@
 import type { Frame } from "../../wire/Frame.ts"
-import { edit, insert, locate, set } from "../../wire/JsonSpan.ts"
+import { type Edit, edit, insert, locate, set } from "../../wire/JsonSpan.ts"
 import {
+  type AnsweredCall,
   contentOf,
   definitionsBy,
   describePart,
+  isMet,
   type ToolContent,
   type ToolDefinition,
   type ToolResult
 } from "../InjectedTools.ts"
+import { isObject } from "../Json.ts"
 import { assistantMessage } from "./AssistantMessage.ts"
 
 /**
@@ -31,14 +34,38 @@ const definitions = definitionsBy(({ name, description, inputSchema }) => {
 /** The request with `tool_choice` none: tools that are taken away would make the calls before them hard to read. */
 export const forbidTools = (body: Buffer): Buffer => set(body, ["tool_choice"], '"none"') ?? body
 
-/** The request with the assistant's message and one message for each result behind its others. */
+/**
+ * The request with the assistant's message and one message for each result behind its others, and without a demand for a
+ * tool call that these have met.
+ */
 export const continueWith = (
   body: Buffer,
   output: ReadonlyArray<string>,
   results: ReadonlyArray<ToolResult>
 ): Buffer | null => {
   const added = [...output, ...resultTexts(results)]
-  return edit(body, added.length === 0 ? [] : [{ op: "insert", path: ["messages"], raw: added.join(",") }])
+  if (added.length === 0) return body
+  const edits: Array<Edit> = [{ op: "insert", path: ["messages"], raw: added.join(",") }]
+  if (isMet(demandOf(body), output.flatMap(callsOf), results))
+    edits.push({ op: "replace", path: ["tool_choice"], raw: '"auto"' })
+  return edit(body, edits)
+}
+
+/** Which tool a request demands to be called: https://platform.openai.com/docs/api-reference/chat/create */
+const demandOf = (body: Buffer): unknown => {
+  const span = locate(body, ["tool_choice"])
+  const choice: unknown = span === null ? null : JSON.parse(body.toString("utf8", span.start, span.end))
+  // `any` is Mistral's word for it.
+  if (choice === "required" || choice === "any") return true
+  return isObject(choice) && isObject(choice.function) ? choice.function.name : null
+}
+
+const callsOf = (text: string): ReadonlyArray<AnsweredCall> => {
+  const message: unknown = JSON.parse(text)
+  const calls: ReadonlyArray<unknown> = isObject(message) && Array.isArray(message.tool_calls) ? message.tool_calls : []
+  return calls.flatMap((call) =>
+    isObject(call) && isObject(call.function) ? [{ callId: call.id, name: call.function.name }] : []
+  )
 }
 
 /** Results as the request has them: one message each. */

@@ -4,19 +4,35 @@ import { replaceValue } from "../../wire/ReplaceValue.ts"
 
 /** A value of a frame's data, by its span in `dataBytes`, and what is to stand there. */
 export interface Replacement {
+  /** The member of the root that it is the value of, where that may stand there twice. */
+  readonly key?: PlaceKey
   readonly span: Span
   readonly raw: string | Buffer
 }
 
-/** The frame with values of its data replaced by JSON texts of one line. */
+/** The members of an event that say where it has its place. */
+export type PlaceKey = "output_index" | "sequence_number" | "response_id"
+
+/** The frame with values of its data replaced by JSON texts of one line; where a `key` stands twice, both. */
 export const replaced = (frame: Frame, replacements: ReadonlyArray<Replacement>): Frame => {
+  if (replacements.length === 0) return frame
+  const data = frame.dataBytes
   const fromBehind = [...replacements].sort((a, b) => b.span.start - a.span.start)
   let result = frame
-  for (const { raw, span } of fromBehind) {
+  for (const { raw, span } of fromBehind)
     result = result.spliceData(span.start, span.end, typeof raw === "string" ? Buffer.from(raw) : raw)
+  for (const { key, raw, span } of replacements) {
+    if (key === undefined) continue
+    // The span is that of the last one.
+    const first = data.indexOf(`"${key}"`)
+    if (first !== -1 && first + key.length + 2 < span.start - farthestColon)
+      result = replaceValue(result, [key], String(raw))
   }
   return result
 }
+
+/** How far a value may stand behind its key without another of the same name being looked for before it. */
+const farthestColon = 8
 
 /** The frame with `edits` made to its data; the same frame where there are none, or one of them has no place. */
 export const edited = (frame: Frame, edits: ReadonlyArray<Edit>): Frame => {
@@ -42,7 +58,8 @@ export interface PlaceNumber {
   readonly span: Span
 }
 
-const placePaths: ReadonlyArray<JsonPath> = [["output_index"], ["sequence_number"], ["response_id"]]
+const placeKeys: ReadonlyArray<PlaceKey> = ["output_index", "sequence_number", "response_id"]
+const placePaths: ReadonlyArray<JsonPath> = placeKeys.map((key) => [key])
 
 /** Where an event stands in the answer. It is scanned for it, not parsed. */
 export const placeOf = (frame: Frame): Place => {
@@ -58,6 +75,6 @@ const numberAt = (data: Buffer, span: Span | null | undefined): PlaceNumber | nu
 }
 
 /** Replaces a number of an event's place, if it has it and it is another one. */
-export const renumber = (to: Array<Replacement>, number: PlaceNumber | null, value: number): void => {
-  if (number !== null && number.value !== value) to.push({ span: number.span, raw: String(value) })
+export const renumber = (to: Array<Replacement>, key: PlaceKey, number: PlaceNumber | null, value: number): void => {
+  if (number !== null && number.value !== value) to.push({ key, span: number.span, raw: String(value) })
 }

@@ -1,6 +1,7 @@
 import type { Frame } from "../../wire/Frame.ts"
 import type { JsonPath } from "../../wire/JsonSpan.ts"
 import { rawValue } from "../../wire/RawValue.ts"
+import { answerIds } from "../CallIds.ts"
 import { TextRoom } from "../CollectedText.ts"
 import type { RequestView, SeenToolCall, TurnOutcome, TurnReader, TurnSummary } from "../Dialect.ts"
 import { isDone } from "../Done.ts"
@@ -9,6 +10,7 @@ import { SeenUsage } from "../SeenUsage.ts"
 import { fromResponses } from "../Usage.ts"
 import { isAboutResponse, nameOf, terminals } from "./Events.ts"
 import { readItem, type SeenItem } from "./Items.ts"
+import { isNamedCall, outputIndex } from "./Tools.ts"
 import { Withholding } from "./Withholding.ts"
 
 /**
@@ -39,6 +41,12 @@ export class ResponsesReader implements TurnReader {
   private broken = false
   private readonly injected: ReadonlySet<string> | undefined
   private readonly withholding: Withholding | null
+  /** Where tools were injected: the calls that were announced and are not finished, by their place in the output. */
+  private readonly announced = new Map<number, JsonObject>()
+  /** The events that hold the arguments of such calls. */
+  private givenArguments: Array<Frame> = []
+  /** Whether the turn is at a good end with injected calls in it. */
+  private runs = false
 
   constructor(
     options: { readonly asked?: Pick<RequestView, "background">; readonly injected?: ReadonlySet<string> } = {}
@@ -67,7 +75,7 @@ export class ResponsesReader implements TurnReader {
   end(cut: boolean, out: Array<Frame>): void {
     // A response that is made in the background goes on without the stream that followed it.
     if (!cut && !this.broken && this.background && this.responseId !== null) this.outcome ??= "incomplete"
-    this.withholding?.end(cut || this.outcome === null, this.outcome === "completed", out)
+    this.withholding?.end(cut || this.outcome === null, this.runs, out)
   }
 
   get holding(): boolean {
@@ -80,7 +88,10 @@ export class ResponsesReader implements TurnReader {
 
   private pass(frame: Frame, name: string, out: Array<Frame>): void {
     if (this.withholding === null) out.push(frame)
-    else this.withholding.push(frame, name, this.outcome === "completed", out)
+    else {
+      this.withholding.push(frame, name, this.runs, out)
+      this.malformed = this.withholding.malformed
+    }
   }
 
   /**
@@ -104,9 +115,10 @@ export class ResponsesReader implements TurnReader {
 
   private readEvent(frame: Frame, name: string): void {
     const terminal = terminals.get(name)
+    if (this.withholding !== null) this.follow(frame, name)
     const wanted =
       terminal !== undefined ||
-      name === "response.output_item.done" ||
+      name === itemDone ||
       name === "error" ||
       name === "" ||
       (this.responseId === null && isAboutResponse(name))
@@ -117,10 +129,11 @@ export class ResponsesReader implements TurnReader {
       if (!saysNothing) this.malformed = "an event is not a JSON object"
       return
     }
-    if (name === "response.output_item.done") {
+    if (name === itemDone) {
       const at = typeof data.output_index === "number" ? data.output_index : this.behind
       this.behind = Math.max(this.behind, at + 1)
       this.items.set(at, this.readItem(data.item, frame, ["item"]))
+      if (this.announced.delete(at) && this.announced.size === 0) this.givenArguments = []
     } else if (name === "error") {
       this.fail(isObject(data.error) ? data.error : data)
       // In a stream `response.failed`, or the end, still follows; over WebSocket nothing does.
@@ -130,6 +143,29 @@ export class ResponsesReader implements TurnReader {
     else if (name === "" && isObject(data.error)) this.fail(data.error)
     if (terminal !== undefined)
       this.conclude(terminal, isObject(data.response) ? data.response : {}, frame, ["response"])
+  }
+
+  /** Remembers what calls are made of that an upstream may announce and never finish. */
+  private follow(frame: Frame, name: string): void {
+    if (name === itemAdded) {
+      const data = frame.json
+      const at = isObject(data) ? outputIndex(data) : null
+      if (isObject(data) && isObject(data.item) && at !== null && isNamedCall(data.item))
+        this.announced.set(at, data.item)
+    } else if (this.givenArguments.length < this.announced.size && name === argumentsDone)
+      this.givenArguments.push(frame)
+  }
+
+  /** Reads the calls that were not finished, but whose arguments have come. */
+  private readAnnounced(): void {
+    for (const frame of this.givenArguments) {
+      const data = frame.json
+      const at = isObject(data) ? outputIndex(data) : null
+      const item = at === null ? undefined : this.announced.get(at)
+      const given = isObject(data) ? data.arguments : undefined
+      if (at !== null && item !== undefined && typeof given === "string")
+        this.items.set(at, this.readItem({ ...item, arguments: given }, frame, []))
+    }
   }
 
   private readBody(frame: Frame): void {
@@ -158,6 +194,7 @@ export class ResponsesReader implements TurnReader {
     const { incomplete_details: details, output, status } = response
     const reason = isObject(details) ? details.reason : undefined
     this.finishReason = textOr(reason) ?? textOr(status) ?? outcome
+    this.readAnnounced()
     // A response that failed, or comes from a server that stores nothing, may not repeat its items.
     if (Array.isArray(output) && output.length >= this.items.size) {
       this.room = new TextRoom()
@@ -165,6 +202,11 @@ export class ResponsesReader implements TurnReader {
     }
     if (outcome === "failed") this.fail(response.error)
     else this.outcome ??= outcome
+    if (this.outcome !== "completed" || this.withholding === null) return
+    const runners = new Set([...this.items.values()].map(({ call }) => call?.runner))
+    this.runs = runners.has("gateway")
+    if (this.withholding.begun && !this.runs && !runners.has("client"))
+      this.malformed = "it announced a tool call and never made it"
   }
 
   /** What is recorded of an item, as far as there is room. */
@@ -194,6 +236,7 @@ export class ResponsesReader implements TurnReader {
 
   summary(): TurnSummary {
     const items = [...this.items.entries()].sort((a, b) => a[0] - b[0]).map((entry) => entry[1])
+    const toolCalls = items.map((item) => item.call).filter((call): call is SeenToolCall => call !== null)
     return {
       responseId: this.responseId,
       model: this.model,
@@ -201,11 +244,23 @@ export class ResponsesReader implements TurnReader {
       outcome: this.outcome,
       ended: this.ended,
       usage: this.usage.summary,
-      toolCalls: items.map((item) => item.call).filter((call): call is SeenToolCall => call !== null),
+      toolCalls: this.runs ? answered(toolCalls) : toolCalls,
       thoughts: items.flatMap((item) => item.thoughts),
       error: this.error
     }
   }
+}
+
+const itemAdded = "response.output_item.added"
+const itemDone = "response.output_item.done"
+const argumentsDone = "response.function_call_arguments.done"
+
+/** The calls of a turn, those that Sluice answers by the ids that it answers them by. */
+const answered = (calls: ReadonlyArray<SeenToolCall>): ReadonlyArray<SeenToolCall> => {
+  const waiting = calls.filter((call) => call.runner !== "provider")
+  const ids = answerIds(waiting.map((call) => call.callId))
+  const byCall = new Map(waiting.map((call, place) => [call, ids[place]!]))
+  return calls.map((call) => (call.runner === "gateway" ? { ...call, callId: byCall.get(call)! } : call))
 }
 
 /** Members of which a response has at least one, if it is one at all or an error. */

@@ -1,15 +1,19 @@
 import type { Frame } from "../../wire/Frame.ts"
-import { elements, type JsonPath, locate, set } from "../../wire/JsonSpan.ts"
+import { edit, elements, type JsonPath, locate, replace, set } from "../../wire/JsonSpan.ts"
+import { answerIds } from "../CallIds.ts"
 import {
+  type AnsweredCall,
   contentOf,
   definitionsBy,
   describePart,
+  isMet,
   type ToolContent,
   type ToolDefinition,
   type ToolResult
 } from "../InjectedTools.ts"
 import { isObject, type JsonObject } from "../Json.ts"
 import { nameOf, terminals } from "./Events.ts"
+import { toolCallOf } from "./Items.ts"
 
 /** The request with more functions behind the client's tools, so that what comes before them stays in prompt caches. */
 export const injectTools = (body: Buffer, tools: ReadonlyArray<ToolDefinition>): Buffer =>
@@ -25,7 +29,8 @@ export const forbidTools = (body: Buffer): Buffer => set(body, ["tool_choice"], 
 
 /**
  * The request that goes on behind a response, whose items stand in the new input with the results behind them. Where the
- * response belongs to a conversation, the upstream has added all but the results to it:
+ * response belongs to a conversation, the upstream has added all but the results to it. A demand for a tool call that has
+ * been met is taken back:
  * https://platform.openai.com/docs/guides/conversation-state
  */
 export const continueWith = (
@@ -34,6 +39,24 @@ export const continueWith = (
   results: ReadonlyArray<ToolResult>
 ): Buffer | null => {
   const answers = resultTexts(results)
+  const freed = isMet(demandOf(body), output.map(callOf), results) ? replace(body, ["tool_choice"], '"auto"') : body
+  return freed === null ? null : goingOn(freed, output, answers)
+}
+
+/** Which tool a request demands to be called. The answer shows the client the demand that it made. */
+const demandOf = (body: Buffer): unknown => {
+  const span = locate(body, ["tool_choice"])
+  const choice: unknown = span === null ? null : JSON.parse(body.toString("utf8", span.start, span.end))
+  if (choice === "required") return true
+  return isObject(choice) && choice.type === "function" ? choice.name : null
+}
+
+const callOf = (text: string): AnsweredCall => {
+  const item: unknown = JSON.parse(text)
+  return isObject(item) ? { callId: item.call_id, name: item.name } : { callId: null, name: null }
+}
+
+const goingOn = (body: Buffer, output: ReadonlyArray<string>, answers: ReadonlyArray<string>): Buffer | null => {
   if (!isNullish(body, "conversation")) return set(body, ["input"], `[${answers.join(",")}]`)
   const more = [...(isStored(body) ? output : output.filter(isSelfContained)), ...answers]
   const input = locate(body, ["input"])
@@ -97,12 +120,32 @@ const partOf = (part: ToolContent) => {
 export const output = (frames: ReadonlyArray<Frame>): ReadonlyArray<string> | null => {
   const end = frames.findLast((frame) => frame.kind === "body" || terminals.has(nameOf(frame)))
   if (end === undefined || !isObject(end.json)) return null
-  return outputItems(end, frames).filter((item) => item !== "null")
+  return withAnswerIds(outputItems(end, frames).filter((item) => item !== "null"))
+}
+
+/** Items with the ids by which the calls among them are answered. */
+const withAnswerIds = (items: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const calls = items.map((text) => {
+    const item: unknown = JSON.parse(text)
+    const call = isObject(item) ? toolCallOf(item) : null
+    return call === null || call.runner === "provider"
+      ? null
+      : { given: call.callId, own: (item as JsonObject).call_id }
+  })
+  const ids = answerIds(calls.flatMap((call) => (call === null ? [] : [call.given])))
+  let next = 0
+  return items.map((text, place) => {
+    const call = calls[place]!
+    if (call === null) return text
+    const id = ids[next++]!
+    return id === call.own ? text : String(set(Buffer.from(text), ["call_id"], JSON.stringify(id)))
+  })
 }
 
 /**
  * The items of a response as they stand in its last frame or, where that has fewer (servers that store nothing may leave
- * them out), in the events that finish them, by their place.
+ * them out), in the events that finish them, by their place. A call that no event finishes is put together from its
+ * announcement and its arguments.
  */
 export const outputItems = (end: Frame, frames: ReadonlyArray<Frame>): ReadonlyArray<string> => {
   const repeated = itemsAt(end.dataBytes, end.kind === "body" ? ["output"] : ["response", "output"])
@@ -118,16 +161,50 @@ const itemsAt = (data: Buffer, path: JsonPath): ReadonlyArray<string> => {
 
 const finishedItems = (frames: ReadonlyArray<Frame>): ReadonlyArray<string> => {
   const byIndex = new Map<number, string>()
+  /** The calls that are announced and not finished. */
+  const announced = new Map<number, Buffer>()
+  const given = new Map<number, unknown>()
+  let behind = 0
   for (const frame of frames) {
-    if (frame.kind === "body" || nameOf(frame) !== "response.output_item.done" || !isObject(frame.json)) continue
+    if (frame.kind !== "event" && frame.kind !== "message") continue
+    const name = nameOf(frame)
+    if (!aboutItems.has(name) || !isObject(frame.json)) continue
+    const index = outputIndex(frame.json)
+    if (name === argumentsDone) {
+      if (index !== null) given.set(index, frame.json.arguments)
+      continue
+    }
     const data = frame.dataBytes
     const span = locate(data, ["item"])
     if (span === null) continue
-    const at = outputIndex(frame.json) ?? byIndex.size
-    byIndex.set(at, data.toString("utf8", span.start, span.end))
+    const item = data.subarray(span.start, span.end)
+    if (name === itemAdded) {
+      if (index !== null && isNamedCall(frame.json.item)) announced.set(index, item)
+      continue
+    }
+    const at = index ?? behind
+    behind = Math.max(behind, at + 1)
+    byIndex.set(at, item.toString())
+  }
+  for (const [at, item] of announced) {
+    const said = given.get(at)
+    if (byIndex.has(at) || typeof said !== "string") continue
+    const made = edit(item, [
+      { op: "set", path: ["arguments"], raw: JSON.stringify(said) },
+      { op: "set", path: ["status"], raw: '"completed"' }
+    ])
+    if (made !== null) byIndex.set(at, made.toString())
   }
   return [...byIndex].sort((a, b) => a[0] - b[0]).map(([, item]) => item)
 }
+
+const itemAdded = "response.output_item.added"
+const argumentsDone = "response.function_call_arguments.done"
+const aboutItems = new Set([itemAdded, argumentsDone, "response.output_item.done"])
+
+/** Whether an item is the call of a function, and says of which. */
+export const isNamedCall = (item: unknown): boolean =>
+  isObject(item) && item.type === "function_call" && typeof item.name === "string" && item.name !== ""
 
 /** Which item of the output an event is about. */
 export const outputIndex = ({ output_index }: JsonObject): number | null =>

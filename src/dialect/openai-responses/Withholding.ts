@@ -5,6 +5,7 @@ import { isAboutResponse, nameOf, terminals } from "./Events.ts"
 import { edited, placeOf, type Replacement, renumber, replaced } from "./FrameEdit.ts"
 import { isInjectedCall } from "./Items.ts"
 import { outputIndex } from "./Tools.ts"
+import { Waiting } from "../Waiting.ts"
 
 const itemAdded = "response.output_item.added"
 const itemDone = "response.output_item.done"
@@ -20,11 +21,14 @@ const callArguments = "response.function_call_arguments."
 export class Withholding {
   /** Whether the turn's end is held. */
   holding = false
+  /** What makes the turn unreadable. */
+  malformed: string | null = null
   private readonly injected: ReadonlySet<string>
   private held: Array<Frame> = []
   /** What waits for the name of a call, so that all stays in order. Of it the first `drained` have gone on. */
   private queue: Array<Frame> = []
   private drained = 0
+  private readonly waiting = new Waiting()
   /** The item whose name is waited for. */
   private unnamed = -1
   /** Whether all names have come that will. */
@@ -44,24 +48,41 @@ export class Withholding {
 
   /**
    * @param name what the event is called
-   * @param completed whether the turn, up to this frame, has come to a good end, so that its calls can be run
+   * @param runs whether the turn, up to this frame, has come to a good end with injected calls that can be run
    */
-  push(frame: Frame, name: string, completed: boolean, out: Array<Frame>): void {
+  push(frame: Frame, name: string, runs: boolean, out: Array<Frame>): void {
     if (this.holding) this.held.push(frame)
     // Nearly every event is one of these.
     else if (name === textDelta && this.withheldItems.size === 0 && this.queue.length === 0) out.push(frame)
     else if (this.queue.length > 0) {
       this.queue.push(frame)
-      if (this.names(frame, name)) this.drain(completed, out)
-    } else if (!this.route(frame, name, completed, out)) this.queue.push(frame)
+      const fits = this.waiting.fits(frame)
+      if (this.names(frame, name)) this.drain(runs, out)
+      else if (!fits) this.stopWaiting(out)
+    } else if (!this.route(frame, name, runs, out)) {
+      this.queue.push(frame)
+      if (!this.waiting.fits(frame)) this.stopWaiting(out)
+    }
+  }
+
+  /** Whether an injected call was announced, or made. */
+  get begun(): boolean {
+    return this.withheldItems.size > 0
+  }
+
+  /** Too much waits for names: the calls without one so far are taken for the client's. */
+  private stopWaiting(out: Array<Frame>): void {
+    this.over = true
+    this.drain(false, out)
+    this.over = false
   }
 
   /** Nothing more comes. A call that never got a name is no one's, and is left out of a turn that was cut. */
-  end(cut: boolean, completed: boolean, out: Array<Frame>): void {
+  end(cut: boolean, runs: boolean, out: Array<Frame>): void {
     if (this.queue.length === 0) return
     this.over = true
     this.cut = cut
-    this.drain(completed, out)
+    this.drain(runs, out)
   }
 
   release(out: Array<Frame>): void {
@@ -93,24 +114,28 @@ export class Withholding {
   }
 
   /** Lets the queue go on, up to the next call whose name has not come. */
-  private drain(completed: boolean, out: Array<Frame>): void {
+  private drain(runs: boolean, out: Array<Frame>): void {
     while (this.drained < this.queue.length) {
       const frame = this.queue[this.drained]!
       if (this.holding) this.held.push(frame)
-      else if (!this.route(frame, nameOf(frame), completed, out)) return
+      else if (!this.route(frame, nameOf(frame), runs, out)) return
       this.drained++
     }
     this.queue = []
     this.drained = 0
+    this.waiting.clear()
   }
 
   /** Lets a frame go on, or withholds it. Answers `false` where neither can be said before a name has come. */
-  private route(frame: Frame, name: string, completed: boolean, out: Array<Frame>): boolean {
-    if (frame.kind === "comment" || frame.kind === "part") out.push(frame)
-    else if (frame.kind === "body") this.conclude(frame, frame.json, [], completed, out)
+  private route(frame: Frame, name: string, runs: boolean, out: Array<Frame>): boolean {
+    if (frame.kind === "part" && this.begun) {
+      // Nobody can say whose it is, and so it is not the client's.
+      this.malformed = "an event of it is too large to be read"
+    } else if (frame.kind === "comment" || frame.kind === "part") out.push(frame)
+    else if (frame.kind === "body") this.conclude(frame, frame.json, [], runs, out)
     else if (isAboutResponse(name)) {
       const response = isObject(frame.json) ? frame.json.response : null
-      if (terminals.has(name)) this.conclude(frame, response, ["response"], completed, out)
+      if (terminals.has(name)) this.conclude(frame, response, ["response"], runs, out)
       else this.pass(edited(frame, this.echoes(response, ["response"])), out)
     } else if (name === itemAdded || name === itemDone || (!this.announces && name.startsWith(callArguments))) {
       const known = this.meet(name, frame.json)
@@ -150,8 +175,8 @@ export class Withholding {
       return
     }
     const replacements: Array<Replacement> = []
-    if (index !== null) renumber(replacements, index, index.value - this.withheldBefore(index.value))
-    if (sequence !== null) renumber(replacements, sequence, this.lowered(sequence.value))
+    if (index !== null) renumber(replacements, "output_index", index, index.value - this.withheldBefore(index.value))
+    if (sequence !== null) renumber(replacements, "sequence_number", sequence, this.lowered(sequence.value))
     out.push(replaced(frame, replacements))
   }
 
@@ -166,15 +191,12 @@ export class Withholding {
   }
 
   /** The frame that ends the turn, with what was not to be seen cut out of the response it holds. */
-  private conclude(frame: Frame, response: unknown, at: JsonPath, completed: boolean, out: Array<Frame>): void {
+  private conclude(frame: Frame, response: unknown, at: JsonPath, runs: boolean, out: Array<Frame>): void {
     const edits: Array<Edit> = [...this.echoes(response, at), ...this.sequence(frame)]
-    let called = this.withheldItems.size > 0
     for (const [index, item] of itemsOf(response).entries()) {
-      if (isInjectedCall(item, this.injected) !== true) continue
-      called = true
-      edits.push({ op: "remove", path: [...at, "output", index] })
+      if (isInjectedCall(item, this.injected) === true) edits.push({ op: "remove", path: [...at, "output", index] })
     }
-    this.holding = called && completed
+    this.holding = runs
     const to = this.holding ? this.held : out
     to.push(edited(frame, edits))
   }

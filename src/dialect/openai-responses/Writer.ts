@@ -83,10 +83,10 @@ export class ResponsesWriter implements AnswerWriter {
     const { outputIndex, responseId, sequence } = placeOf(frame)
     const replacements: Array<Replacement> = []
     if (outputIndex !== null && this.earlier !== null)
-      renumber(replacements, outputIndex, outputIndex.value + this.earlier.places)
-    if (sequence !== null) renumber(replacements, sequence, this.takeSequence(name))
+      renumber(replacements, "output_index", outputIndex, outputIndex.value + this.earlier.places)
+    if (sequence !== null) renumber(replacements, "sequence_number", sequence, this.takeSequence(name))
     const id = this.earlier?.id ?? null
-    if (responseId !== null && id !== null) replacements.push({ span: responseId, raw: id })
+    if (responseId !== null && id !== null) replacements.push({ key: "response_id", span: responseId, raw: id })
     const shown = replaced(frame, replacements)
     if (!isAboutResponse(name)) out.push(shown)
     // An event in the midst of a later turn that holds its response has the id of the first.

@@ -166,3 +166,24 @@ describe("results", () => {
     expect(body.messages).toHaveLength(2)
   })
 })
+
+describe("a demand that a tool be called", () => {
+  const made = '{"role":"assistant","content":[{"type":"tool_use","id":"x","name":"bmcp_a","input":{}}]}'
+
+  it.each([
+    ['{"type":"any"}', '{"type":"auto"}'],
+    ['{ "type":"any", "disable_parallel_tool_use":true }', '{ "type":"auto", "disable_parallel_tool_use":true }'],
+    [
+      '{"type":"tool","name":"bmcp_a","disable_parallel_tool_use":true}',
+      '{"type":"auto","disable_parallel_tool_use":true}'
+    ],
+    ['{"type":"tool","name":"mine"}', '{"type":"tool","name":"mine"}'],
+    ['{"type":"auto"}', '{"type":"auto"}'],
+    ["null", "null"]
+  ])("is taken back once injected calls have met it: %s", (choice, left) => {
+    const asked = Buffer.from(`{"tool_choice": ${choice} , "x":1.0,"messages":[]}`)
+    const next = String(continueWith(asked, [made], [{ callId: "x", content: [], isError: false }]))
+    expect(next.slice(0, next.indexOf('"messages"'))).toBe(`{"tool_choice": ${left} , "x":1.0,`)
+    expect((JSON.parse(next) as { messages: ReadonlyArray<unknown> }).messages).toHaveLength(2)
+  })
+})

@@ -226,3 +226,28 @@ describe("a turn's output", () => {
     }
   })
 })
+
+describe("a demand that a tool be called", () => {
+  const made =
+    '{"role":"assistant","tool_calls":[{"id":"x","type":"function","function":{"name":"bmcp_a","arguments":"{}"}}]}'
+  const named = (name: string) => `{"type":"function","function":{"name":"${name}"}}`
+
+  it.each([
+    ['"required"', '"auto"'],
+    ['"any"', '"auto"'],
+    [named("bmcp_a"), '"auto"'],
+    [named("mine"), named("mine")],
+    ['"auto"', '"auto"'],
+    ["null", "null"],
+    [
+      '{"type":"allowed_tools","allowed_tools":{"mode":"required"}}',
+      '{"type":"allowed_tools","allowed_tools":{"mode":"required"}}'
+    ]
+  ])("is taken back once injected calls have met it: %s", (choice, left) => {
+    const asked = Buffer.from(`{"tool_choice": ${choice} , "x":1.0,"messages":[]}`)
+    const results = [{ callId: "x", content: [], isError: false }]
+    const next = String(continueWith(asked, [made], results))
+    expect(next.slice(0, next.indexOf('"messages"'))).toBe(`{"tool_choice": ${left} , "x":1.0,`)
+    expect((JSON.parse(next) as { messages: ReadonlyArray<unknown> }).messages).toHaveLength(2)
+  })
+})

@@ -277,3 +277,16 @@ describe("OpenAI's SDK", () => {
     )
   })
 })
+
+it("an event that says its place twice says it twice the same", () => {
+  const twice = sse(
+    "response.x",
+    '{"type":"response.x","sequence_number":1,"output_index":0,"response_id":"r2","n":{"output_index":5},"response_id":"r2","sequence_number":2,"output_index":0}'
+  )
+  const first = framesOf({ id: "r1", items: [message("m"), call("a")] })
+  const second = framesOf({ id: "r2", items: [message("b")] })
+  const { shown } = answerOf([first, [...second.slice(0, 2), twice, ...second.slice(2)]])
+  expect(shown.find((frame) => frame.event === "response.x")!.data).toBe(
+    '{"type":"response.x","sequence_number":9,"output_index":1,"response_id":"r1","n":{"output_index":5},"response_id":"r1","sequence_number":9,"output_index":1}'
+  )
+})

@@ -178,6 +178,13 @@ describe("a turn's output", () => {
     expect(output([sse("response.completed", `{"response":{"output":[${raw}]}}`)])).toEqual([raw])
   })
 
+  it("has items without a place behind the others", () => {
+    const done = (item: object, at?: number) =>
+      sse("response.output_item.done", JSON.stringify({ type: "response.output_item.done", output_index: at, item }))
+    const frames = [done(message("a"), 1), done(message("b")), sse("response.completed", '{"response":{}}')]
+    expect(output(frames)!.map((item) => (JSON.parse(item) as { id: string }).id)).toEqual(["msg_a", "msg_b"])
+  })
+
   it("is taken from the finished items, by their place, where the response has fewer", () => {
     const [, , ...frames] = framesOf({ id: "r", items, emptyOutput: true })
     const end = frames.at(-1)!
@@ -199,5 +206,31 @@ describe("a turn's output", () => {
     expect(output(framesOf({ id: "r", items }).slice(0, -1))).toBeNull()
     expect(output([sse("response.completed", "{")])).toBeNull()
     expect(output([whole("body", body("[]"))])).toBeNull()
+  })
+})
+
+describe("a demand that a tool be called", () => {
+  const results = [{ callId: "call_a", content: [], isError: false }]
+  const made = [JSON.stringify(message("m")), JSON.stringify(call("a"))]
+  const after = (choice: string) =>
+    String(continueWith(body(`{"input":[1], "tool_choice" : ${choice} ,"x":1e2}`), made, results)).replace(
+      /\[1,.*\], "tool_choice"/,
+      '[…], "tool_choice"'
+    )
+
+  it.each([
+    ['"required"', '"auto"'],
+    [' {"type":"function","name":"bmcp_s_echo"}', ' "auto"'],
+    ['{"type":"function","name":"mine"}', '{"type":"function","name":"mine"}'],
+    ['{"type":"custom","name":"bmcp_s_echo"}', '{"type":"custom","name":"bmcp_s_echo"}'],
+    ['"auto"', '"auto"'],
+    ["null", "null"]
+  ])("is taken back once injected calls have met it: %s", (choice, left) => {
+    expect(after(choice)).toBe(`{"input":[…], "tool_choice" : ${left} ,"x":1e2}`)
+  })
+
+  it("is taken back in a conversation too", () => {
+    const asked = body('{"conversation":"c","input":"u","tool_choice":"required"}')
+    expect(JSON.parse(String(continueWith(asked, made, results)))).toMatchObject({ tool_choice: "auto" })
   })
 })

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest"
 import { ResponsesReader } from "../../../src/dialect/openai-responses/Reader.ts"
+import { output } from "../../../src/dialect/openai-responses/Tools.ts"
 import { comment, Frame, sse, whole } from "../../../src/wire/Frame.ts"
 import {
   call,
@@ -14,6 +15,7 @@ import {
   message,
   reasoning,
   released,
+  responseOf,
   textOf,
   type Turn
 } from "./Turns.ts"
@@ -243,5 +245,118 @@ describe("a turn that calls no injected tool", () => {
     for (const frame of frames) {
       if (/delta|part|text|arguments/.test(frame.event)) expect(frame.peek).toBeUndefined()
     }
+  })
+})
+
+describe("a call that is announced and not finished", () => {
+  const unfinished = (items: ReadonlyArray<Item>, left: ReadonlyArray<Item>, given = true): ReadonlyArray<Frame> =>
+    eventsOf({ id: "r", items })
+      .filter((event) => event.type !== "response.output_item.done" || (event.item as Item).type !== "function_call")
+      .filter((event) => given || event.type !== "response.function_call_arguments.done")
+      .map((event) =>
+        event.type === "response.completed" ? { ...event, response: responseOf({ id: "r", items: left }) } : event
+      )
+      .map((event) => sse(event.type, JSON.stringify(event)))
+
+  it("is run where its arguments have come, and goes back upstream as it was made", () => {
+    const items = [message("m"), call("a"), call("b", "client_tool")]
+    const frames = unfinished(items, [])
+    const { held, reader } = released(frames)
+    expect(held).toBe(true)
+    const { toolCalls } = reader.summary()
+    expect(toolCalls.map(({ callId, runner }) => [callId, runner])).toEqual([
+      ["call_a", "gateway"],
+      ["call_b", "client"]
+    ])
+    expect(toolCalls[0]!.arguments).toBe(call("a").arguments)
+    expect(output(frames)!.map((item) => JSON.parse(item))).toEqual(items)
+  })
+
+  it("breaks the turn where nothing else was called: it is no clean finish", () => {
+    const { held, reader, heldFrames } = released(unfinished([call("a")], [], false))
+    expect(held).toBe(false)
+    expect(heldFrames).toEqual([])
+    expect(reader.malformed).toBe("it announced a tool call and never made it")
+  })
+
+  it("leaves the client its own calls", () => {
+    const mine = call("b", "client_tool")
+    const { held, reader, out } = released(unfinished([call("a"), mine], [mine], false))
+    expect([held, reader.malformed]).toEqual([false, null])
+    expect(out.at(-1)!.json).toMatchObject({ response: { output: [mine] } })
+  })
+})
+
+describe("the ids that calls are answered by", () => {
+  it.each(carriers)("are each another one, and go back upstream with the calls: %s", (carrier) => {
+    const same = { call_id: "x" }
+    const { call_id: _, ...without } = call("d")
+    const items = [
+      call("a", injectedName, "{}", same),
+      call("b", injectedName, "{}", same),
+      call("c", injectedName, "{}", { call_id: "" }),
+      without as Item
+    ]
+    const frames = framesOf({ id: "r", items }, carrier)
+    const ids = released(frames)
+      .reader.summary()
+      .toolCalls.map((seen) => seen.callId)
+    expect(ids).toEqual(["x", "x_2", "call_2", "fc_d"])
+    expect(output(frames)!.map((item) => (JSON.parse(item) as Item).call_id)).toEqual(ids)
+  })
+
+  it("are the client's own for its calls", () => {
+    const items = [call("a", injectedName, "{}", { call_id: "x" }), call("b", "client_tool", "{}", { call_id: "x" })]
+    const seen = released(framesOf({ id: "r", items })).reader.summary().toolCalls
+    expect(seen.map(({ callId }) => callId)).toEqual(["x", "x"])
+  })
+})
+
+describe("what waits for a name", () => {
+  const [created, inProgress, added] = framesOf({ id: "r", items: [call("a", "client_tool")], lateName: true })
+  const text = sse("response.output_text.delta", '{"type":"response.output_text.delta","output_index":1,"delta":"x"}')
+
+  it("is at most a thousand frames: the call is then taken for the client's", () => {
+    const reader = new ResponsesReader({ injected })
+    const out: Array<Frame> = []
+    for (const frame of [created!, inProgress!, added!]) reader.push(frame, out)
+    for (let i = 1; i < 1000; i++) reader.push(text, out)
+    expect(out).toHaveLength(2)
+    reader.push(text, out)
+    expect(out).toHaveLength(1003)
+    reader.push(text, out)
+    expect(out).toHaveLength(1004)
+  })
+
+  it("is at most a mebibyte, and of the next call without a name as much", () => {
+    const large = sse(
+      "response.output_text.delta",
+      `{"type":"response.output_text.delta","delta":"${"y".repeat(6e5)}"}`
+    )
+    const another = sse(added!.event, added!.data.replace('index":0', 'index":5'))
+    const reader = new ResponsesReader({ injected })
+    const counts = [created!, inProgress!, added!, large, large, large, another].map((frame) => {
+      const out: Array<Frame> = []
+      reader.push(frame, out)
+      return out.length
+    })
+    expect(counts).toEqual([1, 1, 0, 0, 3, 1, 0])
+  })
+})
+
+describe("a part of an event too large to read", () => {
+  const bytes = Buffer.from("event: response.function_call_arguments.done\ndata: {")
+  const part = new Frame(bytes, 0, bytes.length, "part", "", 0, 0, 0)
+
+  it("goes on as long as no injected call was made", () => {
+    const { out, reader } = released([...framesOf({ id: "r", items: [message("a")] }).slice(0, -1), part])
+    expect(out.at(-1)).toBe(part)
+    expect(reader.malformed).toBe(null)
+  })
+
+  it("breaks the turn behind one: it may hold what no client may see", () => {
+    const { out, reader } = released([...framesOf({ id: "r", items: [call("a")] }).slice(0, 4), part, part])
+    expect(out).toHaveLength(2)
+    expect(reader.malformed).toBe("an event of it is too large to be read")
   })
 })
