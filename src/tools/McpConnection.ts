@@ -20,7 +20,10 @@ export type Arguments = { readonly [name: string]: unknown }
 
 /** What a session tells of itself. */
 export interface Listener {
-  /** The tools may have changed, or something went wrong and the server should be asked whether it is still there. */
+  /**
+   * The tools may have changed, or something went wrong and the server should be asked whether it is still there. As
+   * often as the server likes.
+   */
   readonly onDoubt: () => void
   /** The session is over. */
   readonly onClosed: () => void
@@ -37,7 +40,11 @@ const listing = 15_000
 /** Longer than any call may take: its time is kept by whoever makes it. */
 const noTimeout = 2_147_483_647
 
+/** How long listing all of them may take, in milliseconds. */
+const listingAll = 60_000
+/** Where listing ends, whatever more there is: a server may page for ever. */
 const maxPages = 100
+const maxTools = 5_000
 
 /** Results are taken as they came: what is not known to this client may be known to the model. */
 const asItIs = {
@@ -103,10 +110,14 @@ export const connect = Effect.fnUntraced(function* (
     {
       // A program is not started twice to find out what it speaks: those of today all know the older greeting.
       versionNegotiation: { mode: server.url === undefined ? "legacy" : "auto" },
-      listChanged: { tools: { autoRefresh: false, debounceMs: 50, onChanged: () => listener.onDoubt() } }
+      listChanged: { tools: { autoRefresh: false, debounceMs: 0, onChanged: () => listener.onDoubt() } }
     }
   )
-  transport.onerror = () => listener.onDoubt()
+  let greeted = false
+  transport.onerror = () => {
+    // Finding out which protocol the server speaks has errors of its own.
+    if (greeted) listener.onDoubt()
+  }
   client.onclose = () => listener.onClosed()
 
   yield* Effect.addFinalizer((exit) => {
@@ -133,6 +144,8 @@ export const connect = Effect.fnUntraced(function* (
     })
   )
 
+  greeted = true
+
   const page = (cursor: string | undefined) =>
     Effect.tryPromise({
       try: (signal) =>
@@ -153,14 +166,21 @@ export const connect = Effect.fnUntraced(function* (
     let cursor: string | undefined
     do {
       const result = yield* page(cursor)
-      if (isObject(result) && Array.isArray(result["tools"])) found.push(...result["tools"])
+      if (isObject(result) && Array.isArray(result["tools"])) found.push(...result["tools"].slice(0, maxTools))
       const next = isObject(result) ? result["nextCursor"] : undefined
       cursor = typeof next === "string" && !seen.has(next) ? next : undefined
       if (cursor !== undefined) seen.add(cursor)
-    } while (cursor !== undefined && seen.size < maxPages)
+    } while (cursor !== undefined && seen.size < maxPages && found.length < maxTools)
+    found.length = Math.min(found.length, maxTools)
     definitions = new Map(found.filter(isDefinition).map(({ inputSchema, name }) => [name, { name, inputSchema }]))
     return found
-  })
+  }).pipe(
+    Effect.timeoutOrElse({
+      duration: listingAll,
+      orElse: () =>
+        Effect.fail(new McpError({ kind: "refused", detail: `no list of tools within ${listingAll / 1000} seconds` }))
+    })
+  )
 
   const call = (tool: string, args: Arguments) =>
     Effect.tryPromise({

@@ -4,6 +4,7 @@ import { type Arguments, connect, type McpConnection } from "./McpConnection.ts"
 import { McpError } from "./McpError.ts"
 import { type Mask, maskOf } from "./Secrets.ts"
 import type { ToolServer } from "./ToolCatalog.ts"
+import { longestName } from "./ToolName.ts"
 import { inputSchemaText } from "./ToolSchema.ts"
 
 /** A tool as a server offers it. */
@@ -33,6 +34,11 @@ export interface McpServer {
 const backoff = { first: 500, longest: 30_000 }
 /** How long a session has to last, in milliseconds, for the wait after it to begin anew. */
 const steady = 10_000
+/** How long to wait after listing tools before listing them again, in milliseconds, however often they change. */
+const betweenLists = 1_000
+/** How many tools a warning tells of, and how much of what is wrong with one, in characters. */
+const mostTold = 20
+const longestProblem = 200
 /** How long a call waits for a server that is away, in milliseconds. */
 const patience = 5_000
 
@@ -66,7 +72,8 @@ const read = (
     if (typeof name !== "string" || name === "") leftOut.push("a tool without a name")
     else if (offered(name) && !tools.has(name)) {
       const schema = inputSchemaText(inputSchema)
-      if (typeof schema !== "string") leftOut.push(`${name}: ${schema.problem}`)
+      if (typeof schema !== "string")
+        leftOut.push(`${name.slice(0, longestName)}: ${schema.problem.slice(0, longestProblem)}`)
       else {
         const text = typeof description === "string" ? description : null
         tools.set(name, { tool: name, description: text, inputSchema: schema })
@@ -103,7 +110,8 @@ export const makeServer = Effect.fnUntraced(function* (
 
   const refresh = Effect.fnUntraced(function* (session: McpConnection) {
     const found = read(yield* session.tools, offered)
-    const leftOut = found.leftOut.join("; ")
+    const more = found.leftOut.length > mostTold ? ` and ${found.leftOut.length - mostTold} more` : ""
+    const leftOut = `${found.leftOut.slice(0, mostTold).join("; ")}${more}`
     if (leftOut !== leftOutBefore && leftOut !== "") {
       yield* Effect.logWarning(`tools of the MCP server ${name} are left out: ${leftOut}`)
     }
@@ -119,6 +127,7 @@ export const makeServer = Effect.fnUntraced(function* (
     Effect.gen(function* () {
       // One doubt at a time: asking the server answers all that came before.
       const doubts = yield* Queue.dropping<"doubt">(1)
+      const failed = yield* Queue.dropping<void>(1)
       const closed = yield* Deferred.make<never, McpError>()
       yield* Effect.addFinalizer(() =>
         Effect.sync(() => {
@@ -139,7 +148,9 @@ export const makeServer = Effect.fnUntraced(function* (
         ...opened,
         call: (tool, args) =>
           Effect.tapError(opened.call(tool, args), (failure) =>
-            failure.kind === "refused" ? Effect.void : Queue.offer(doubts, "doubt")
+            failure.kind === "refused"
+              ? Effect.void
+              : Effect.andThen(Queue.offer(doubts, "doubt"), Queue.offer(failed, undefined))
           )
       }
       yield* refresh(watched)
@@ -160,7 +171,9 @@ export const makeServer = Effect.fnUntraced(function* (
           )
         )
       )
-      return yield* Effect.raceFirst(Deferred.await(closed), Effect.forever(ask))
+      // What comes in the meantime is one doubt. Only a call that fails does not wait: the server may be lost.
+      const pause = Effect.timeoutOption(Queue.take(failed), betweenLists)
+      return yield* Effect.raceFirst(Deferred.await(closed), Effect.forever(Effect.andThen(ask, pause)))
     })
   )
 

@@ -1,5 +1,6 @@
 import { Duration, Effect, Layer } from "effect"
 import type { SluiceConfig } from "../config/Config.ts"
+import { isDeeperThan } from "../wire/JsonDepth.ts"
 import type { Arguments } from "./McpConnection.ts"
 import type { McpServer } from "./McpServer.ts"
 import { type InjectedTool, type ToolAnswer, ToolCatalog } from "./ToolCatalog.ts"
@@ -12,12 +13,21 @@ const mostTools = 128
 /** How long starting waits for servers, so that the first call has their tools. */
 const firstWait = Duration.seconds(2)
 
+/** How deep arguments may be. What reads and writes them recurses. */
+const deepestArguments = 500
+
+/** How many tools a warning names. */
+const mostNamed = 20
+
 const isObject = (value: unknown): value is Arguments =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
 /** The arguments that a model wrote, or what is wrong with them, for the model to read. */
 const argumentsOf = (input: string): Arguments | string => {
   if (input.trim() === "") return {}
+  if (isDeeperThan(input, deepestArguments)) {
+    return `The arguments are nested too deep (more than ${deepestArguments} levels). The tool was not called.`
+  }
   try {
     const value: unknown = JSON.parse(input)
     return isObject(value) ? value : "The arguments are not a JSON object. The tool was not called."
@@ -100,7 +110,8 @@ const make = Effect.fnUntraced(function* (config: SluiceConfig) {
   const onTools = Effect.fnUntraced(function* () {
     offer.update()
     const leftOut = [...new Set(selections.flatMap((selection) => offer.leftOut(selection)))]
-    const text = leftOut.join(", ")
+    const more = leftOut.length > mostNamed ? ` and ${leftOut.length - mostNamed} more` : ""
+    const text = `${leftOut.slice(0, mostNamed).join(", ")}${more}`
     if (text !== warned && text !== "") {
       yield* Effect.logWarning(
         `a request takes ${mostTools} tools: ${leftOut.length} of MCP servers are left out: ${text}`

@@ -38,6 +38,8 @@ export class McpServer {
   tools: ReadonlyArray<ServerTool> = [{ name: "echo", inputSchema: { type: "object" } }]
   /** How many tools a page of the list has. */
   pageSize = 100
+  /** Whether the list never ends, with the same page again and again. */
+  endless = false
   /** Whether answers are plain JSON and not streams. */
   json = false
   /** Whether it speaks 2026-07-28, which has no sessions, and nothing older. */
@@ -173,9 +175,9 @@ export class McpServer {
     } else if (method === "tools/list") {
       const start = Number(params["cursor"] ?? 0)
       const end = start + this.pageSize
-      const next = end < this.tools.length ? { nextCursor: String(end) } : {}
+      const next = end < this.tools.length || this.endless ? { nextCursor: String(end) } : {}
       const modern = this.modern ? { resultType: "complete", ttlMs: 0, cacheScope: "private" } : {}
-      send({ result: { ...modern, tools: this.tools.slice(start, end), ...next } })
+      send({ result: { ...modern, tools: this.endless ? this.tools : this.tools.slice(start, end), ...next } })
     } else if (method === "tools/call") {
       response.on("close", () => {
         if (!response.writableEnded) this.abandoned++

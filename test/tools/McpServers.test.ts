@@ -93,6 +93,54 @@ describe("the tools of a server", () => {
       const catalog = yield* catalogue({ s: { url: server.url } })
       assert.strictEqual(catalog.tools(null).length, 128)
       assert.isTrue(logs.some((line) => line.includes("2 of MCP servers are left out: bmcp_s_t128, bmcp_s_t129")))
+      server.tools = Array.from({ length: 500 }, (_, index) => ({ name: `u${String(index).padStart(3, "0")}` }))
+      const many = yield* catalogue({ s: { url: server.url } })
+      assert.strictEqual(many.tools(null).length, 128)
+      const warning = logs.find((line) => line.includes("372 of MCP servers are left out"))
+      assert.match(warning ?? "", /: bmcp_s_u128, .*bmcp_s_u147 and 352 more$/)
+    })
+  )
+
+  it.live("come to an end though their list does not", () =>
+    Effect.gen(function* () {
+      const server = yield* mcpServer
+      server.endless = true
+      const catalog = yield* catalogue({ s: { url: server.url } })
+      yield* until(() => names(catalog).length > 0)
+      assert.deepStrictEqual(names(catalog), ["bmcp_s_echo"])
+      assert.strictEqual(server.count("tools/list"), 100)
+      server.tools = Array.from({ length: 4000 }, (_, index) => ({ name: `u${index}` }))
+      const many = yield* catalogue({ s: { url: server.url } })
+      yield* until(() => names(many).length > 0)
+      assert.strictEqual(server.count("tools/list"), 102)
+    })
+  )
+
+  it.live("are read again while a server says without end that they change, but not as often", () =>
+    Effect.gen(function* () {
+      const server = yield* mcpServer
+      const catalog = yield* catalogue({ s: { url: server.url } })
+      yield* until(() => server.others.includes("GET"))
+      const flood = Effect.forever(
+        Effect.andThen(
+          Effect.sync(() => server.notify("notifications/tools/list_changed")),
+          Effect.sleep("10 millis")
+        )
+      )
+      yield* Effect.forkChild(flood)
+      yield* Effect.sleep("100 millis")
+      server.tools = [{ name: "fresh" }]
+      yield* until(() => names(catalog)[0] === "bmcp_s_fresh")
+      yield* Effect.sleep("500 millis")
+      assert.isAtLeast(server.count("tools/list"), 3)
+      assert.isAtMost(server.count("tools/list"), 4)
+      // A call that finds the server lost does not wait for that.
+      yield* Effect.promise(() => server.stop())
+      yield* Effect.timeout(call(catalog), "800 millis")
+      yield* Effect.timeout(
+        until(() => catalog.servers()[0]?.status === "failed"),
+        "400 millis"
+      )
     })
   )
 
@@ -132,7 +180,17 @@ describe("a call", () => {
           assert.match(answer.error ?? "", /^The arguments are not .*not called/)
           assert.strictEqual(textOf(answer), answer.error)
         }
+        for (const input of [`{"a":${"[".repeat(100_000)}${"]".repeat(100_000)}}`, "[".repeat(100_000)]) {
+          const answer = yield* call(catalog, "echo", input)
+          assert.strictEqual(
+            answer.error,
+            "The arguments are nested too deep (more than 500 levels). The tool was not called."
+          )
+          assert.strictEqual(answer.kind, "bad_request")
+        }
         assert.strictEqual(server.count("tools/call"), 2)
+        const deep = `{"a":${"[".repeat(499)}${"]".repeat(499)}}`
+        assert.strictEqual(textOf(yield* call(catalog, "echo", deep)), deep)
       }
     })
   )
