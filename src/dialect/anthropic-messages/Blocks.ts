@@ -1,5 +1,6 @@
 import type { Frame } from "../../wire/Frame.ts"
-import { type Edit, edit, elements, locate, members } from "../../wire/JsonSpan.ts"
+import { type Edit, edit, elements, locate, members, set } from "../../wire/JsonSpan.ts"
+import { answerIds } from "../CallIds.ts"
 import { isObject, type JsonObject } from "../Json.ts"
 
 /** The content blocks of a message, as they stand. `null` where they are in no list. */
@@ -23,12 +24,30 @@ interface Block {
   readonly citations: Array<string>
 }
 
-/** The turn as one message of the assistant: its blocks as they came, thoughts with their signatures among them. */
+/**
+ * The turn as one message of the assistant: its blocks as they came, thoughts with their signatures among them. Calls have
+ * the ids that their results have.
+ */
 export const output = (frames: ReadonlyArray<Frame>): ReadonlyArray<string> | null => {
   const body = frames.find((frame) => frame.kind === "body")
   const blocks = body === undefined ? streamed(frames) : isObject(body.json) ? blocksOf(body.dataBytes) : null
   if (blocks === null) return null
-  return [`{"role":"assistant","content":[${blocks.filter(isSaid).join(",")}]}`]
+  return [`{"role":"assistant","content":[${withAnswerIds(blocks.filter(isSaid)).join(",")}]}`]
+}
+
+const withAnswerIds = (blocks: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const given = blocks.map((raw) => {
+    const block: unknown = JSON.parse(raw)
+    if (!isObject(block) || block.type !== "tool_use") return null
+    return typeof block.id === "string" ? block.id : ""
+  })
+  const ids = answerIds(given.filter((id) => id !== null))
+  let next = 0
+  return blocks.map((raw, place) => {
+    if (given[place] === null) return raw
+    const id = ids[next++]!
+    return id === given[place] ? raw : String(set(Buffer.from(raw), ["id"], JSON.stringify(id)))
+  })
 }
 
 const isSaid = (raw: string): boolean => {

@@ -3,6 +3,7 @@ import { type JsonPath, locateAll } from "../../wire/JsonSpan.ts"
 import { rawValue } from "../../wire/RawValue.ts"
 import { Shape } from "../../wire/Shape.ts"
 import { SharedText } from "../../wire/SharedText.ts"
+import { answerIds } from "../CallIds.ts"
 import { CollectedText, TextRoom } from "../CollectedText.ts"
 import type { SeenThought, SeenToolCall, ToolRunner, TurnOutcome, TurnReader, TurnSummary } from "../Dialect.ts"
 import { isDone } from "../Done.ts"
@@ -68,7 +69,10 @@ export class MessagesReader implements TurnReader {
         return
       }
     }
-    out.push(frame)
+    if (frame.kind === "part" && this.withholding !== null) {
+      this.withholding.pushPart(frame, out)
+      this.malformed = this.withholding.malformed
+    } else out.push(frame)
   }
 
   /** Without its last frame the turn is broken: the beginning of an end is held for nothing. */
@@ -94,6 +98,7 @@ export class MessagesReader implements TurnReader {
       return
     }
     withholding.push(frame, out)
+    this.malformed = withholding.malformed
     if (this.outcome !== null && !this.runs) withholding.release(out)
     else if (this.stopReason !== null && unrun.has(this.stopReason)) withholding.release(out)
   }
@@ -252,13 +257,17 @@ export class MessagesReader implements TurnReader {
   }
 
   summary(): TurnSummary {
+    const uses = this.blocks.filter((block) => block.kind === "tool" && block.runner !== "provider")
+    const ids = uses.some((block) => block.runner === "gateway") ? answerIds(uses.map((block) => block.callId)) : null
+    const answered = new Map(uses.map((block, place) => [block, ids?.[place]]))
     const toolCalls: Array<SeenToolCall> = []
     const thoughts: Array<SeenThought> = []
     for (const block of this.blocks) {
       const { text } = block.said
       if (block.kind === "tool") {
         const written = text === "" ? block.whole : text
-        const { callId, name, runner } = block
+        const { name, runner } = block
+        const callId = (runner === "gateway" ? answered.get(block) : undefined) ?? block.callId
         toolCalls.push({ callId, name, arguments: written === "" ? "{}" : written, json: true, runner })
       } else if (block.whole !== "" || text !== "") {
         thoughts.push({ text: block.whole + text, source: "thinking" })

@@ -2,6 +2,7 @@ import type { Frame } from "../../wire/Frame.ts"
 import { type Edit, edit } from "../../wire/JsonSpan.ts"
 import { replaceValue } from "../../wire/ReplaceValue.ts"
 import { isObject, type JsonObject } from "../Json.ts"
+import { Waiting } from "../Waiting.ts"
 
 /**
  * Keeps the blocks of injected calls out of a turn, and holds its end where they can be run.
@@ -11,6 +12,8 @@ import { isObject, type JsonObject } from "../Json.ts"
 export class Withholding {
   /** Whether a block was kept out: from then on no frame may pass unread. */
   begun = false
+  /** What makes the turn unreadable. */
+  malformed: string | null = null
   private readonly injected: ReadonlySet<string>
   /** By the index that the upstream means them by: the index a block is shown at, or -1 where it is not. */
   private readonly shownAt = new Map<unknown, number>()
@@ -18,6 +21,7 @@ export class Withholding {
   private next = 0
   /** The frames of the end. A body stands here as it came. */
   private held: Array<Frame> = []
+  private readonly waiting = new Waiting()
 
   constructor(injected: ReadonlySet<string>) {
     this.injected = injected
@@ -38,7 +42,8 @@ export class Withholding {
     if (!isObject(event)) this.pass(frame, out)
     else if (event.type === "content_block_start") this.start(frame, event, out)
     else if (!this.begun) out.push(frame)
-    else if (event.type === "message_delta") this.held.push(frame)
+    else if (event.type === "message_delta") this.hold(frame)
+    else if (event.type === "ping") out.push(frame)
     else if (typeof event.type === "string" && event.type.startsWith("content_block")) {
       const index = this.shownAt.get(event.index)
       if (index !== -1) this.pass(index === undefined ? frame : renumbered(frame, event.index, index), out)
@@ -59,10 +64,22 @@ export class Withholding {
     for (const frame of held) out.push(frame.kind === "body" ? this.cut(frame) : frame)
   }
 
+  /** Passes on a piece of an event too large to read. */
+  pushPart(frame: Frame, out: Array<Frame>): void {
+    // Nobody can say which block it is of, and so it is not one that is shown.
+    if (this.begun) this.malformed = "an event of it is too large to be read"
+    else out.push(frame)
+  }
+
   /** What comes behind a frame that is held is held too. */
   private pass(frame: Frame, out: Array<Frame>): void {
-    if (this.held.length > 0) this.held.push(frame)
+    if (this.held.length > 0) this.hold(frame)
     else out.push(frame)
+  }
+
+  private hold(frame: Frame): void {
+    this.held.push(frame)
+    if (!this.waiting.fits(frame)) this.malformed = "it does not end behind its end"
   }
 
   private start(frame: Frame, event: JsonObject, out: Array<Frame>): void {

@@ -37,7 +37,7 @@ describe("a turn as what the next goes on from", () => {
   )
 
   it("keeps numbers and white space as they are", () => {
-    const block = '{ "type":"tool_use", "input":{"n":1.0e2 , "n2":12345678901234567890} }'
+    const block = '{ "type":"tool_use","id":"t", "input":{"n":1.0e2 , "n2":12345678901234567890} }'
     expect(output([whole("body", Buffer.from(`{"content":[ ${block} ]}`))])).toEqual(message(block))
     const begun = 'data: {"type":"content_block_start","index":0,"content_block":{"type":"x","n":1.0, "input":{}}}\n\n'
     const pieces = ['{"n": 1.0', "e2 , ", '"m":12345678901234567890}'].map((partial_json) =>

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest"
-import { type Frame, whole } from "../../../src/wire/Frame.ts"
+import { output } from "../../../src/dialect/anthropic-messages/Blocks.ts"
+import { Frame, whole } from "../../../src/wire/Frame.ts"
 import {
   begin,
   type Block,
@@ -235,5 +236,68 @@ describe("injected tools that are not called", () => {
     const { out, reader } = read(frames, new Set())
     expect(out).toEqual(frames)
     expect(reader.summary().toolCalls[0]!.runner).toBe("client")
+  })
+})
+
+describe("the ids that calls are answered by", () => {
+  const nameless = { type: "tool_use", name: "bmcp_a_one", input: {} }
+  const turn: Turn = { blocks: [one, { ...two, id: "t1" }, nameless, { ...nameless, id: "" }, say("x")] }
+
+  it.each([
+    ["a stream", framesOf(streamOf(turn))],
+    ["a body", [whole("body", Buffer.from(bodyOf(turn)))]]
+  ])("are each another one, and go back upstream with the calls: %s", (_name, frames) => {
+    const ids = read(frames)
+      .reader.summary()
+      .toolCalls.map((seen) => seen.callId)
+    expect(ids).toEqual(["t1", "t1_2", "call_2", "call_3"])
+    const { content } = JSON.parse(output(frames)![0]!) as { content: ReadonlyArray<Block> }
+    expect(content.slice(0, 4).map((block) => block.id)).toEqual(ids)
+  })
+
+  it("are the client's own for its calls", () => {
+    const { reader } = read(framesOf(streamOf({ blocks: [one, { ...mine, id: "t1" }] })))
+    expect(reader.summary().toolCalls.map((seen) => seen.callId)).toEqual(["t1", "t1"])
+  })
+})
+
+describe("what is held of an end", () => {
+  const begun = streamOf({ blocks: [one] }).split("event: message_stop")[0]!
+  const odd = 'event: unknown\ndata: {"type":"unknown"}\n\n'
+
+  it("is no ping, whatever its event is called", () => {
+    const ping = 'data: {"type":"ping"}\n\n'
+    const { out, reader } = read(framesOf(begun + ping.repeat(2000)))
+    expect(textOf(out)).toContain(ping.repeat(2000))
+    const before = textOf(out).indexOf(ping)
+    expect(before).toBeLessThan(textOf(out).indexOf("message_delta"))
+    expect(reader.malformed).toBe(null)
+  })
+
+  it("is at most a thousand frames: a turn with more is broken", () => {
+    const { reader } = read(framesOf(begun + odd.repeat(999)))
+    expect([reader.malformed, reader.holding]).toEqual([null, false])
+    expect(read(framesOf(begun + odd.repeat(1000))).reader.malformed).toBe("it does not end behind its end")
+  })
+
+  it("is at most a mebibyte", () => {
+    const large = `event: unknown\ndata: {"type":"unknown","x":"${"y".repeat(6e5)}"}\n\n`
+    expect(read(framesOf(begun + large)).reader.malformed).toBe(null)
+    expect(read(framesOf(begun + large + large)).reader.malformed).toBe("it does not end behind its end")
+  })
+})
+
+describe("a part of an event too large to read", () => {
+  const bytes = Buffer.from("event: content_block_delta\ndata: {")
+  const part = new Frame(bytes, 0, bytes.length, "part", "", 0, 0, 0)
+
+  it("goes on as long as no injected call was made, and breaks the turn behind one", () => {
+    const { out, reader } = read([...framesOf(begin(0, say(""))), part])
+    expect(out.at(-1)).toBe(part)
+    expect(reader.malformed).toBe(null)
+    out.length = 0
+    for (const frame of [...framesOf(begin(1, { ...one, input: {} })), part]) reader.push(frame, out)
+    expect(out).toEqual([])
+    expect(reader.malformed).toBe("an event of it is too large to be read")
   })
 })
