@@ -3,7 +3,8 @@ import { Client, ProtocolError, SdkError, SdkErrorCode, SdkHttpError, type Tool 
 import { Effect, Exit, type Scope } from "effect"
 import type { McpServerConfig } from "../config/Config.ts"
 import { McpError } from "./McpError.ts"
-import { close, HttpTransport, leave, makeFetch, makeTransport } from "./McpTransports.ts"
+import { makeFetch, TooLargeError } from "./McpFetch.ts"
+import { close, HttpTransport, leave, makeTransport } from "./McpTransports.ts"
 import { type Mask, maskOf } from "./Secrets.ts"
 
 /** A session with one MCP server. */
@@ -74,6 +75,7 @@ const describe = (error: unknown): string => {
 }
 
 const kindOf = (error: unknown): McpError["kind"] => {
+  if (error instanceof TooLargeError) return "refused"
   if (error instanceof ProtocolError) return error.code === -32_000 ? "lost" : "refused"
   if (error instanceof SdkHttpError) {
     const gone = error.status === 404 || (error.status === 400 && /session/i.test(error.message))

@@ -8,41 +8,15 @@ import {
 } from "@modelcontextprotocol/client"
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio"
 import { Redacted } from "effect"
-import { Agent, EnvHttpProxyAgent, fetch as undiciFetch } from "undici"
 import type { McpServerConfig } from "../config/Config.ts"
+import { longestMessage } from "./McpFetch.ts"
 import { maskOf } from "./Secrets.ts"
-
-/** How long connecting to a server may take, in milliseconds. */
-const connectTimeout = 5_000
-
-/** The most that a server's program may write for one message, in bytes. */
-const longestMessage = 64 * 1024 * 1024
 
 /** How much of a program's standard error is kept, in characters: it says why it ended. */
 const keptStandardError = 2_000
 
 /** What JSON-RPC leaves to implementations (specification §5.1). */
 const connectionLost = -32_000
-
-/**
- * Requests over connections of their own, through proxies where the environment names some. Streams may be silent for
- * as long as they like: how long calls may take is known to those who make them.
- */
-export const makeFetch = (): { readonly fetch: FetchLike; readonly close: () => Promise<void> } => {
-  const options: Agent.Options = {
-    connect: { timeout: connectTimeout },
-    headersTimeout: 0,
-    bodyTimeout: 0,
-    allowH2: false
-  }
-  const proxied = ["https_proxy", "http_proxy", "HTTPS_PROXY", "HTTP_PROXY"].some(
-    (name) => (process.env[name] ?? "") !== ""
-  )
-  const dispatcher = proxied ? new EnvHttpProxyAgent(options) : new Agent(options)
-  const fetch = (url: string | URL, init?: RequestInit) =>
-    undiciFetch(url, { ...init, dispatcher } as NonNullable<Parameters<typeof undiciFetch>[1]>)
-  return { fetch: fetch as unknown as FetchLike, close: () => dispatcher.destroy() }
-}
 
 type SendOptions = NonNullable<Parameters<StreamableHTTPClientTransport["send"]>[1]>
 

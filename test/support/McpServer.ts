@@ -14,6 +14,8 @@ export interface Reply {
   readonly error: (code: number, message: string) => void
   /** An HTTP error in the place of an answer. */
   readonly status: (status: number, body: string) => void
+  /** Writes so many bytes as they are, a megabyte after the other, until nobody reads them any more. */
+  readonly flood: (type: string, head: string, piece: string, bytes: number) => void
   /** Ends the stream without an answer. */
   readonly end: () => void
   /** Resets the connection. */
@@ -53,6 +55,8 @@ export class McpServer {
   readonly received: Array<ReceivedMessage> = []
   /** Calls whose connection was closed before they were answered. */
   abandoned = 0
+  /** How many bytes `Reply.flood` has written. */
+  flooded = 0
   /** Requests other than POST, by method. */
   readonly others: Array<string> = []
   port = 0
@@ -187,6 +191,17 @@ export class McpServer {
           result: (result) => send({ result }),
           error: (code, text) => send({ error: { code, message: text } }),
           status: (status, body) => response.writeHead(status).end(body),
+          flood: (type, head, piece, bytes) => {
+            response.writeHead(200, { "content-type": type }).write(head)
+            const megabyte = piece.repeat(Math.ceil(1_000_000 / piece.length))
+            const write = () => {
+              this.flooded += megabyte.length
+              if (response.destroyed || this.flooded > bytes) response.end()
+              else if (response.write(megabyte)) setImmediate(write)
+              else response.once("drain", write)
+            }
+            write()
+          },
           end: () => {
             if (!response.headersSent) response.writeHead(200, { "content-type": "text/event-stream" })
             response.end()

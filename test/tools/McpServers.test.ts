@@ -291,6 +291,43 @@ describe("a call", () => {
   )
 })
 
+describe("an answer that is larger than 64 MiB", () => {
+  it.live.each([
+    { type: "application/json", head: '{"jsonrpc":"2.0","a":"', piece: "x", error: /larger than 64 MiB/ },
+    { type: "text/event-stream", head: "data: {", piece: "x", error: /ended before the answer/ },
+    { type: "text/event-stream", head: "", piece: "data: x\r\n", error: /ended before the answer/ }
+  ])("is not read on, and is an error: $type $piece", ({ error, head, piece, type }) =>
+    Effect.gen(function* () {
+      const server = yield* mcpServer
+      const catalog = yield* catalogue({ s: { url: server.url } })
+      const echo = server.onCall
+      server.onCall = (reply) => reply.flood(type, head, piece, 200_000_000)
+      assert.match((yield* call(catalog)).error ?? "", error)
+      yield* until(() => server.abandoned === 1)
+      assert.isBelow(server.flooded, 100_000_000)
+      server.onCall = echo
+      assert.strictEqual(textOf(yield* call(catalog)), "{}")
+      assert.strictEqual(server.count("initialize"), 1)
+    })
+  )
+
+  it.live.each(["\n", "\r\n"])("is not a stream of many messages that are not (%j)", (end) =>
+    Effect.gen(function* () {
+      const server = yield* mcpServer
+      const catalog = yield* catalogue({ s: { url: server.url } }, { tools: { call_timeout: "20 seconds" } })
+      const note = JSON.stringify({
+        jsonrpc: "2.0",
+        method: "notifications/message",
+        params: { data: "x".repeat(9e5) }
+      })
+      server.onCall = (reply) => reply.flood("text/event-stream", "", `data: ${note}${end}${end}`, 70_000_000)
+      assert.match((yield* call(catalog)).error ?? "", /ended before the answer/)
+      assert.isAbove(server.flooded, 70_000_000)
+      assert.strictEqual(server.abandoned, 0)
+    })
+  )
+})
+
 describe("a server", () => {
   it.live("is given its headers, and nothing shows them", () =>
     Effect.gen(function* () {
