@@ -5,6 +5,7 @@ import { Deferred, Effect, Schedule } from "effect"
 import { Gateway, temporaryDirectory } from "../support/Gateway.ts"
 import { RawClient } from "../support/RawClient.ts"
 import { type RawTurn, type ServedRequest, UpstreamServer } from "../support/UpstreamServer.ts"
+import { times } from "../support/Soak.ts"
 
 /** Where in its life a stream is broken off, and how it is recorded then. */
 const phases = {
@@ -69,7 +70,7 @@ interface Holding {
   readonly handles: Array<string>
 }
 
-const streams = 2_000
+const streams = times(2_000, 1_000)
 const wave = 50
 
 /** The phases of a wave. Two waves wait for usage behind the finish, which takes their upstreams a second. */

@@ -4,8 +4,9 @@ import { DatabaseSync } from "node:sqlite"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Gateway, type GatewayOptions, temporaryDirectory } from "../support/Gateway.ts"
+import { times } from "../support/Soak.ts"
 
-const rounds = 20
+const rounds = times(20, 6)
 const clients = 50
 
 /** In each fourth round somebody else holds the database, so that what is committed goes to the spool. */

@@ -11,6 +11,7 @@ import { type ServedRequest, UpstreamServer } from "../support/UpstreamServer.ts
 import { type ClientSocket, WebSocketClient } from "../support/WebSocketClient.ts"
 import type { WebSocketEnd } from "../support/WebSocketEnd.ts"
 import { type UpstreamSocket, WebSocketUpstream } from "../support/WebSocketUpstream.ts"
+import { times } from "../support/Soak.ts"
 
 /** Where in its life a connection is broken off, and how its response is recorded then, if it has one. */
 const phases = {
@@ -38,7 +39,7 @@ const phases = {
 type Phase = keyof typeof phases
 
 const names = Object.keys(phases) as ReadonlyArray<Phase>
-const total = 2_000
+const total = times(2_000, 400)
 const wave = 100
 
 const response = (id: string, more: object) => ({
