@@ -1,5 +1,6 @@
 import { type Frame, sse } from "../../wire/Frame.ts"
 import { type Edit, edit } from "../../wire/JsonSpan.ts"
+import { isDone } from "../Done.ts"
 import { isObject, type JsonObject } from "../Json.ts"
 import { choicesOf, deltasOf, isEmpty, isEnd, isFinish } from "./Chunk.ts"
 import type { OpenCall, ToolCalls } from "./ToolCalls.ts"
@@ -119,7 +120,8 @@ export class Withholding {
       return
     }
     const ending = phase === "completed" && this.calls.injected
-    const chunk = frame.json
+    // That `[DONE]` is no JSON is dear to find out.
+    const chunk = isDone(frame) ? undefined : frame.json
     const edits = pieces.length === 0 || !isObject(chunk) ? [] : this.editsOf(chunk, pieces)
     if (!isObject(chunk) || frame.kind === "body") {
       const shown = edited(frame, edits) ?? frame

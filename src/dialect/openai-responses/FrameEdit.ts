@@ -78,3 +78,12 @@ const numberAt = (data: Buffer, span: Span | null | undefined): PlaceNumber | nu
 export const renumber = (to: Array<Replacement>, key: PlaceKey, number: PlaceNumber | null, value: number): void => {
   if (number !== null && number.value !== value) to.push({ key, span: number.span, raw: String(value) })
 }
+
+/** Whether a frame's data may hold a JSON string: it does as it stands, or has escapes by which it might. Nothing is parsed. */
+export const mayHold = ({ dataEnd, dataStart, source }: Frame, text: string): boolean => {
+  const data = source.subarray(dataStart, dataEnd)
+  return data.includes(text) || data.includes("\\u")
+}
+
+/** Whether an event may announce the call of a function. */
+export const mayBeCall = (frame: Frame): boolean => frame.peek !== undefined || mayHold(frame, '"function_call"')

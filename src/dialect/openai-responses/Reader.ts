@@ -10,6 +10,7 @@ import { SeenUsage } from "../SeenUsage.ts"
 import { fromResponses } from "../Usage.ts"
 import { isAboutResponse, nameOf, terminals } from "./Events.ts"
 import { readItem, type SeenItem } from "./Items.ts"
+import { mayBeCall } from "./FrameEdit.ts"
 import { isNamedCall, outputIndex } from "./Tools.ts"
 import { Withholding } from "./Withholding.ts"
 
@@ -67,6 +68,11 @@ export class ResponsesReader implements TurnReader {
     if (frame.kind === "body") this.readBody(frame)
     else if (frame.kind === "event" || frame.kind === "message") {
       name = nameOf(frame)
+      // Nearly every event is one of these, and says nothing that is recorded.
+      if (name === textDelta && (this.withholding === null || this.withholding.isIdle)) {
+        out.push(frame)
+        return
+      }
       this.readEvent(frame, name)
     } else if (frame.terminal) this.endUnread(frame)
     if (this.malformed === null) this.pass(frame, name, out)
@@ -148,6 +154,7 @@ export class ResponsesReader implements TurnReader {
   /** Remembers what calls are made of that an upstream may announce and never finish. */
   private follow(frame: Frame, name: string): void {
     if (name === itemAdded) {
+      if (!mayBeCall(frame)) return
       const data = frame.json
       const at = isObject(data) ? outputIndex(data) : null
       if (isObject(data) && isObject(data.item) && at !== null && isNamedCall(data.item))
@@ -251,6 +258,7 @@ export class ResponsesReader implements TurnReader {
   }
 }
 
+const textDelta = "response.output_text.delta"
 const itemAdded = "response.output_item.added"
 const itemDone = "response.output_item.done"
 const argumentsDone = "response.function_call_arguments.done"

@@ -4,12 +4,12 @@ import { isObject, type JsonObject } from "../Json.ts"
 import { isAboutResponse, nameOf, terminals } from "./Events.ts"
 import { edited, placeOf, type Replacement, renumber, replaced } from "./FrameEdit.ts"
 import { isInjectedCall } from "./Items.ts"
+import { mayBeCall, mayHold } from "./FrameEdit.ts"
 import { outputIndex } from "./Tools.ts"
 import { Waiting } from "../Waiting.ts"
 
 const itemAdded = "response.output_item.added"
 const itemDone = "response.output_item.done"
-const textDelta = "response.output_text.delta"
 const callArguments = "response.function_call_arguments."
 
 /**
@@ -37,6 +37,8 @@ export class Withholding {
   private cut = false
   /** By output index, whether an item is withheld, once that is known. */
   private readonly verdicts = new Map<number, boolean>()
+  /** What was cut out of an event as the injected tools that it repeated; `null` as long as nothing was. */
+  private echo: Buffer | null = null
   private readonly withheldItems = new Set<number>()
   private withheldFrames = 0
   /** Whether the upstream announces calls before it sends their arguments. */
@@ -52,8 +54,6 @@ export class Withholding {
    */
   push(frame: Frame, name: string, runs: boolean, out: Array<Frame>): void {
     if (this.holding) this.held.push(frame)
-    // Nearly every event is one of these.
-    else if (name === textDelta && this.withheldItems.size === 0 && this.queue.length === 0) out.push(frame)
     else if (this.queue.length > 0) {
       this.queue.push(frame)
       const fits = this.waiting.fits(frame)
@@ -63,6 +63,11 @@ export class Withholding {
       this.queue.push(frame)
       if (!this.waiting.fits(frame)) this.stopWaiting(out)
     }
+  }
+
+  /** Whether nothing is withheld, and nothing waits: an event that is not about calls goes on as it is. */
+  get isIdle(): boolean {
+    return this.withheldItems.size === 0 && this.queue.length === 0 && !this.holding
   }
 
   /** Whether an injected call was announced, or made. */
@@ -134,11 +139,11 @@ export class Withholding {
     } else if (frame.kind === "comment" || frame.kind === "part") out.push(frame)
     else if (frame.kind === "body") this.conclude(frame, frame.json, [], runs, out)
     else if (isAboutResponse(name)) {
-      const response = isObject(frame.json) ? frame.json.response : null
-      if (terminals.has(name)) this.conclude(frame, response, ["response"], runs, out)
-      else this.pass(edited(frame, this.echoes(response, ["response"])), out)
+      if (terminals.has(name))
+        this.conclude(frame, isObject(frame.json) ? frame.json.response : null, ["response"], runs, out)
+      else this.pass(this.withoutEchoes(frame), out)
     } else if (name === itemAdded || name === itemDone || (!this.announces && name.startsWith(callArguments))) {
-      const known = this.meet(name, frame.json)
+      const known = (name === itemAdded && !mayBeCall(frame)) || this.meet(name, frame.json)
       if (known) this.pass(frame, out)
       return known
     } else this.pass(frame, out)
@@ -192,13 +197,53 @@ export class Withholding {
 
   /** The frame that ends the turn, with what was not to be seen cut out of the response it holds. */
   private conclude(frame: Frame, response: unknown, at: JsonPath, runs: boolean, out: Array<Frame>): void {
-    const edits: Array<Edit> = [...this.echoes(response, at), ...this.sequence(frame)]
+    const edits: Array<Edit> = [...this.sequence(frame)]
     for (const [index, item] of itemsOf(response).entries()) {
       if (isInjectedCall(item, this.injected) === true) edits.push({ op: "remove", path: [...at, "output", index] })
     }
     this.holding = runs
     const to = this.holding ? this.held : out
-    to.push(edited(frame, edits))
+    if (edits.length > 0) to.push(edited(frame, [...this.echoes(response, at), ...edits]))
+    else to.push(this.cutLike(frame) ?? this.withoutEcho(frame, this.echoes(response, at)))
+  }
+
+  /** An event that holds the response without the injected tools that it repeats. It is parsed only where it has to be. */
+  private withoutEchoes(frame: Frame): Frame {
+    if (frame.peek === undefined) {
+      const like = this.cutLike(frame)
+      if (like !== null) return like
+      if (!mayHold(frame, '"function"')) return frame
+    }
+    return this.withoutEcho(frame, this.echoes(isObject(frame.json) ? frame.json.response : null, ["response"]))
+  }
+
+  /** The frame with the edits made that take out what it repeats, which is remembered if it is one piece. */
+  private withoutEcho(frame: Frame, edits: ReadonlyArray<Edit>): Frame {
+    const shown = edited(frame, edits)
+    if (shown === frame || frame.lines > 1 || shown.lines > 1) return shown
+    const before = frame.dataBytes
+    const after = shown.dataBytes
+    let start = 0
+    while (start < after.length && before[start] === after[start]) start++
+    const end = start + before.length - after.length
+    if (before.subarray(end).equals(after.subarray(start))) this.echo = Buffer.from(before.subarray(start, end))
+    return shown
+  }
+
+  /**
+   * The frame without the same piece that was taken out of the one before it, if it is there once: all events of a
+   * response repeat the same tools. `null` where it is not, or where what is left would be no list.
+   */
+  private cutLike(frame: Frame): Frame | null {
+    const { echo } = this
+    if (echo === null || frame.lines > 1) return null
+    const { dataEnd, dataStart, source } = frame
+    const start = source.indexOf(echo, dataStart)
+    const end = start + echo.length
+    if (start === -1 || end > dataEnd || source[end] !== closingBracket) return null
+    if (echo[0] !== comma && source[start - 1] !== openingBracket) return null
+    const again = source.indexOf(echo, end)
+    return again !== -1 && again < dataEnd ? null : frame.splice(start, end, nothing)
   }
 
   /** Takes the injected tools out of those that a response repeats. */
@@ -218,6 +263,11 @@ export class Withholding {
     return [{ op: "replace", path: ["sequence_number"], raw: String(this.lowered(data.sequence_number)) }]
   }
 }
+
+const comma = 0x2c
+const openingBracket = 0x5b
+const closingBracket = 0x5d
+const nothing = Buffer.alloc(0)
 
 const itemsOf = (response: unknown): ReadonlyArray<unknown> => {
   const items = isObject(response) ? (response as JsonObject).output : null

@@ -239,6 +239,35 @@ describe("a turn that calls no injected tool", () => {
     }
   })
 
+  it("is parsed for the tools that it repeats only the first time", () => {
+    const ours = [fn("client_tool"), echo, fn("bmcp_s_sum")]
+    for (const [list, left] of [
+      [ours, ours.slice(0, 1)],
+      [ours.slice(1), []]
+    ] as const) {
+      const frames = framesOf({ id: "r", items: [message("b")], tools: list })
+      const { out } = released(frames)
+      expect(textOf(out)).toBe(textOf(framesOf({ id: "r", items: [message("b")], tools: left })))
+      expect(frames[1]!.peek).toBeUndefined()
+    }
+  })
+
+  it("is cut anew where an event repeats other tools, or the same twice", () => {
+    const created = framesOf({ id: "r", items: [], tools: [echo] })[0]!
+    const about = (response: object) => sse("response.x", JSON.stringify({ type: "response.x", response }))
+    for (const [sent, left] of [
+      [{ tools: [echo, fn("a")] }, { tools: [fn("a")] }],
+      [{ tools: [fn("a"), echo] }, { tools: [fn("a")] }],
+      [
+        { tools: [echo], n: { tools: [echo] } },
+        { tools: [], n: { tools: [echo] } }
+      ],
+      [{ tools: [fn("bmcp_s_sum")] }, { tools: [] }]
+    ] as const) {
+      expect(textOf(released([created, about(sent)]).out.slice(1))).toBe(textOf([about(left)]))
+    }
+  })
+
   it("has its deltas passed on unread", () => {
     const frames = framesOf({ id: "r", items: [message("b"), call("c", "client_tool")] })
     released(frames)
