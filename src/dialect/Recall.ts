@@ -3,6 +3,7 @@
  * remembering that is the same in every dialect.
  */
 import { hash } from "node:crypto"
+import { type Edit, edit } from "../wire/JsonSpan.ts"
 import { digestOf } from "./Arguments.ts"
 import type { DialectName } from "./Dialect.ts"
 import { isObject, type JsonObject } from "./Json.ts"
@@ -57,7 +58,7 @@ export interface Answer {
   readonly text: string
   /** The first of the client's calls in it. */
   readonly call: Pick<KnownCall, "id"> | null
-  /** What stands before it in the request; see `saidBefore` and `answeredBefore`. It is not always asked for. */
+  /** All that was said before it, as `Said` tells it. It is not always asked for. */
   readonly before: () => string
   /** Ids by which a client may refer to it, or to what is in it, instead of repeating it. */
   readonly references: ReadonlyArray<string>
@@ -95,7 +96,7 @@ export interface KeptAnswer {
 }
 
 /** What is written in another form gets another version: of what an older Sluice kept nothing is guessed. */
-const version = 1
+const version = 2
 
 /** Text that is short whatever it is made of. */
 export const digest = (text: string): string => hash("sha256", text, "base64url")
@@ -109,14 +110,73 @@ export const callMark = ({ id, name, arguments: given }: KnownCall): string => m
 /** A call by what no other call of a conversation has. */
 export const callName = (id: string, name: string): string => JSON.stringify([id, name])
 
-/** The stand of an answer behind what a person said. Clients trim text, and cut it into parts or join those. */
-export const saidBefore = (text: string): string => `said ${withoutSpace(text)}`
+/**
+ * What has been said in a conversation up to a place, told in its order and taken in once: the texts of both sides and
+ * the ids of calls. Instructions and thoughts are left out, and so is white space, as clients change these between two
+ * requests. Two answers that look alike are told apart by it; where a client has shortened its history, nothing is found.
+ */
+export class Said {
+  private so: string
+  private user = ""
+  private answered: Array<string> = []
 
-/** The stand of an answer behind results of tools. */
-export const answeredBefore = (callIds: ReadonlyArray<string>): string => `answered ${[...callIds].sort().join(" ")}`
+  /** @param session the session's id, where one is known: what looks alike in another session is another answer */
+  constructor(session: string | null) {
+    this.so = session === null ? "" : mark("session", session)
+  }
 
-/** The stand of an answer behind nothing that could be known again. */
-export const nothingBefore = ""
+  /** A person said something. Clients cut that into parts, or join those. */
+  byUser(content: unknown): void {
+    if (typeof content === "string") this.user += withoutSpace(withoutNotes(content))
+    else for (const { text } of objectsOf(content)) if (typeof text === "string") this.byUser(text)
+  }
+
+  /** The result of a call was brought; in which order those come matters to nobody. */
+  byTool(callId: string): void {
+    this.answered.push(callId)
+  }
+
+  byAssistant(text: string, callIds: ReadonlyArray<string>): void {
+    const said = withoutSpace(text)
+    if (said !== "" || callIds.length > 0) this.so = digest(`${this.stand()} ${callIds.join(" ")}\n${said}`)
+  }
+
+  /** What tells the place from all others; the same until more is said. */
+  stand(): string {
+    const { answered, user } = this
+    if (user !== "" || answered.length > 0) {
+      this.so = digest(`${this.so} ${answered.sort().join(" ")}\n${user}`)
+      this.user = ""
+      this.answered = []
+    }
+    return this.so
+  }
+}
+
+/** What clients put into a person's words by themselves, and change later. */
+const notes = ["system-reminder", "environment_context", "user_instructions"].map((name) => ({
+  from: `<${name}>`,
+  to: `</${name}>`
+}))
+
+const withoutNotes = (text: string): string => {
+  let left = text
+  for (const { from, to } of notes) {
+    let start = left.indexOf(from)
+    if (start < 0) continue
+    let said = ""
+    let end = 0
+    while (start >= 0) {
+      const close = left.indexOf(to, start)
+      if (close < 0) break
+      said += left.slice(end, start)
+      end = close + to.length
+      start = left.indexOf(from, end)
+    }
+    left = said + left.slice(end)
+  }
+  return left
+}
 
 const withoutSpace = (text: string): string => text.replace(/\s+/g, "")
 
@@ -198,21 +258,82 @@ const keptPart = (part: Part): ReadonlyArray<KeptPart> => {
 /** Looks up what is kept under a key. */
 export type Find = (key: string) => string | null
 
+/**
+ * What is looked up for one request. However often that repeats an answer, what is kept of it is read once and put back
+ * once: at most as much is added to a request as is kept.
+ */
+export class Finder {
+  private readonly dialect: DialectName
+  private readonly lookUp: Find
+  private readonly read = new Map<string, KeptAnswer | null>()
+  /** The calls that stand in the request, by their names; `null` until one is asked for. */
+  private names: Set<string> | null = null
+  private readonly callsIn: () => Iterable<string>
+
+  /** @param callsIn the names of all calls in the request as it came; asked for where something is found */
+  constructor(dialect: DialectName, lookUp: Find, callsIn: () => Iterable<string>) {
+    this.dialect = dialect
+    this.lookUp = lookUp
+    this.callsIn = callsIn
+  }
+
+  /** What is kept of an answer that the request repeats; `null` also where the request has one of its calls already. */
+  answer(answer: Answer): KeptAnswer | null {
+    const kept = findAnswer(this.dialect, answer, this.find)
+    return kept === null || this.knows(kept) ? null : kept
+  }
+
+  /** What is kept of an answer that the upstream holds; see `findHeld`. */
+  held(callId: string, holder: string): KeptAnswer | null {
+    return findHeld(this.dialect, callId, holder, this.find)
+  }
+
+  /** Notes that an answer was put back. */
+  use({ hidden }: KeptAnswer): void {
+    for (const name of hidden) this.names?.add(name)
+  }
+
+  private knows({ hidden }: KeptAnswer): boolean {
+    this.names ??= new Set(this.callsIn())
+    return hidden.some((name) => this.names!.has(name))
+  }
+
+  private readonly find: FindAnswer = (key) => {
+    const known = this.read.get(key)
+    if (known !== undefined) return known
+    const kept = read(key, this.lookUp)
+    if (kept !== null) this.read.set(key, kept)
+    return kept
+  }
+}
+
+type FindAnswer = (key: string) => KeptAnswer | null
+
+/** A request with what was hidden put back; as it came where it would become larger than there is room for. */
+export const editWithin = (body: Buffer, edits: ReadonlyArray<Edit>, room: number): Buffer => {
+  if (edits.length === 0) return body
+  let size = body.length
+  for (const one of edits) if (one.op === "insert") size += one.raw.length
+  if (size > room) return body
+  const edited = edit(body, edits) ?? body
+  return edited.length > room ? body : edited
+}
+
 /** What is kept of an answer that a request repeats; `null` where that is nothing. */
-export const findAnswer = (dialect: DialectName, answer: Answer, find: Find): KeptAnswer | null => {
+const findAnswer = (dialect: DialectName, answer: Answer, find: FindAnswer): KeptAnswer | null => {
   const key = answerKey(dialect, answer)
-  const kept = key === null ? null : read(key, find)
+  const kept = key === null ? null : find(key)
   if (kept !== null || answer.call !== null) return kept
   for (const id of answer.references) {
-    const named = read(idKey(dialect, "reference", id, answer.before), find)
+    const named = find(idKey(dialect, "reference", id, answer.before))
     if (named !== null) return named
   }
   return null
 }
 
 /** What is kept of an answer that its upstream holds in `holder`, and that ended with the client's call `callId` first. */
-export const findHeld = (dialect: DialectName, callId: string, holder: string, find: Find): KeptAnswer | null => {
-  const kept = read(heldKey(dialect, callId, holder), find)
+const findHeld = (dialect: DialectName, callId: string, holder: string, find: FindAnswer): KeptAnswer | null => {
+  const kept = find(heldKey(dialect, callId, holder))
   return kept?.calls[0] === callId && kept.holders.includes(holder) ? kept : null
 }
 

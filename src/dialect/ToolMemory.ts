@@ -25,6 +25,9 @@ export interface MemoryEntry {
   readonly value: string
 }
 
+/** How many bytes a request may come to with what is put back, unless another number is given. */
+export const recallRoom = 32 * 1024 * 1024
+
 /** Remembering, for one dialect. */
 export interface ToolMemory {
   /**
@@ -33,13 +36,27 @@ export interface ToolMemory {
    *
    * @param body the request as its client sent it
    * @param turns all turns of the answer; the last may have client calls beside its injected ones, or no injected ones
+   * @param session the id of the session it belongs to, where one is known
    */
-  readonly remember: (body: Buffer, turns: ReadonlyArray<HiddenTurn>) => ReadonlyArray<MemoryEntry>
+  readonly remember: (
+    body: Buffer,
+    turns: ReadonlyArray<HiddenTurn>,
+    session?: string | null
+  ) => ReadonlyArray<MemoryEntry>
   /**
    * The request with what was hidden of the answers in it put back: the same buffer where nothing is known of them, and
-   * an answer as it stands where it is not what was remembered. Every other byte stays.
+   * an answer as it stands where it is not what was remembered. Every other byte stays. What was hidden of one answer is
+   * put back once at most. An answer is known by its first call, or by its text together with all that was said before
+   * it: clients that a central key makes one actor find each other's only where they have said the same.
    *
    * @param find the value that is kept under a key for the request's actor
+   * @param room how many bytes the request may come to; one that would be larger stays as it is
+   * @param session as it was told to `remember`
    */
-  readonly recall: (body: Buffer, find: (key: string) => string | null) => Buffer
+  readonly recall: (
+    body: Buffer,
+    find: (key: string) => string | null,
+    room?: number,
+    session?: string | null
+  ) => Buffer
 }

@@ -1,31 +1,32 @@
-import { type Edit, edit, locateAll, type Span, set } from "../../wire/JsonSpan.ts"
+import { type Edit, locateAll, type Span, set } from "../../wire/JsonSpan.ts"
 import { digestOf } from "../Arguments.ts"
 import { isObject, type JsonObject } from "../Json.ts"
 import {
   align,
-  answeredBefore,
   callMark,
   callName,
+  editWithin,
   entriesOf,
-  findAnswer,
+  Finder,
   type KeptAnswer,
   type KnownCall,
   type Marks,
   mark,
-  nothingBefore,
   objectsOf,
   type Part,
   parsed,
   type Piece,
   type ReadTurn,
   readTurns,
-  saidBefore,
+  Said,
   textOf,
   type Unit
 } from "../Recall.ts"
-import type { HiddenTurn, ToolMemory } from "../ToolMemory.ts"
+import { type HiddenTurn, recallRoom, type ToolMemory } from "../ToolMemory.ts"
 import { blocksOf } from "./Blocks.ts"
 import { resultTexts } from "./Tools.ts"
+
+const dialect = "anthropic-messages"
 
 /**
  * Remembers the hidden calls of Messages. An answer is one message of the assistant for its client, with the blocks of all
@@ -33,15 +34,19 @@ import { resultTexts } from "./Tools.ts"
  * `cache_control` stays where the client has put it.
  */
 export const memory: ToolMemory = {
-  remember: (body, turns) => {
+  remember: (body, turns, session = null) => {
     const request = parsed(body.toString())
     const read = readTurns(turns, readTurn)
     if (read === null || !isObject(request) || !Array.isArray(request.messages)) return []
     const messages: ReadonlyArray<unknown> = request.messages
-    const before = () => standBefore(messages, messages.length)
-    return entriesOf("anthropic-messages", read, { before, references: [], holders: [] })
+    const before = () => {
+      const said = new Said(session)
+      for (const message of messages) tell(said, message)
+      return said.stand()
+    }
+    return entriesOf(dialect, read, { before, references: [], holders: [] })
   },
-  recall: (body, find) => {
+  recall: (body, find, room = recallRoom, session = null) => {
     const request = parsed(body.toString())
     if (!isObject(request) || !Array.isArray(request.messages)) return body
     const messages: ReadonlyArray<unknown> = request.messages
@@ -49,16 +54,19 @@ export const memory: ToolMemory = {
     // https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking#extended-thinking-with-tool-use
     const thinks = isObject(request.thinking) && request.thinking.type !== "disabled"
     const found: Array<Found> = []
-    let calls: ReadonlySet<string> | null = null
+    const finder = new Finder(dialect, find, () => callsIn(messages))
+    const said = new Said(session)
     for (const [at, message] of messages.entries()) {
-      if (!isObject(message) || message.role !== "assistant") continue
+      if (!isObject(message) || message.role !== "assistant") {
+        tell(said, message)
+        continue
+      }
+      const before = said.stand()
+      tell(said, message)
       const [call = null] = callsOf(message)
-      const before = () => standBefore(messages, at)
       const text = textOf(message.content)
-      const kept = findAnswer("anthropic-messages", { text, call, before, references: [] }, find)
+      const kept = finder.answer({ text, call, before: () => before, references: [] })
       if (kept === null) continue
-      calls ??= callsIn(messages)
-      if (kept.hidden.some((name) => calls!.has(name))) continue
       const units = unitsOf(message)
       const aligned = align(
         kept,
@@ -69,9 +77,11 @@ export const memory: ToolMemory = {
       if (aligned === null || aligned.end !== units.length) continue
       const results = kept.turns.at(-1)!.results
       const resultsAt = results.length === 0 || kept.calls.length === 0 ? null : resultsOf(messages, at, kept)
-      if (resultsAt !== undefined) found.push({ at, kept, message, turns: aligned.turns, resultsAt })
+      if (resultsAt === undefined) continue
+      finder.use(kept)
+      found.push({ at, kept, message, turns: aligned.turns, resultsAt })
     }
-    return found.length === 0 ? body : (edit(body, editsOf(body, found)) ?? body)
+    return found.length === 0 ? body : editWithin(body, editsOf(body, found), room)
   }
 }
 
@@ -99,15 +109,18 @@ const readTurn = ({ injected, output, results }: HiddenTurn): ReadTurn | null =>
   return { parts, calls, hidden, results: resultTexts(results) }
 }
 
-/** What stands before the message at a place, as far as it can be known again. */
-const standBefore = (messages: ReadonlyArray<unknown>, at: number): string => {
-  for (let i = at - 1; i >= 0; i--) {
-    const message = messages[i]
-    if (!isObject(message) || message.role !== "user") continue
-    const answered = answeredIn(message)
-    return answered.length > 0 ? answeredBefore(answered) : saidBefore(textOf(message.content))
+/** Tells what a message says. */
+const tell = (said: Said, message: unknown): void => {
+  if (!isObject(message)) return
+  if (message.role === "assistant")
+    said.byAssistant(
+      textOf(message.content),
+      callsOf(message).map(({ id }) => id)
+    )
+  else if (message.role === "user") {
+    said.byUser(message.content)
+    for (const id of answeredIn(message)) said.byTool(id)
   }
-  return nothingBefore
 }
 
 const answeredIn = ({ content }: JsonObject): ReadonlyArray<string> => {

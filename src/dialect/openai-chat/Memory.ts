@@ -1,58 +1,66 @@
-import { type Edit, edit, elements, locate } from "../../wire/JsonSpan.ts"
+import { type Edit, elements, locate } from "../../wire/JsonSpan.ts"
 import { digestOf } from "../Arguments.ts"
 import { isObject, type JsonObject } from "../Json.ts"
 import {
   type Aligned,
   align,
-  answeredBefore,
   callMark,
   callName,
+  editWithin,
   entriesOf,
-  findAnswer,
+  Finder,
   isBlank,
   type KeptAnswer,
   type KnownCall,
-  nothingBefore,
   objectsOf,
   type Part,
   parsed,
   type Piece,
   type ReadTurn,
   readTurns,
-  saidBefore,
+  Said,
   textOf,
   type Unit
 } from "../Recall.ts"
-import type { HiddenTurn, ToolMemory } from "../ToolMemory.ts"
+import { type HiddenTurn, recallRoom, type ToolMemory } from "../ToolMemory.ts"
 import { resultTexts } from "./Tools.ts"
+
+const dialect = "openai-chat"
 
 /**
  * Remembers the hidden calls of Chat Completions. An answer is one assistant message for its client, with the text of all
  * turns in it: the turns before the last are put back before it as their upstream made them, and their text is cut from it.
  */
 export const memory: ToolMemory = {
-  remember: (body, turns) => {
+  remember: (body, turns, session = null) => {
     const request = parsed(body.toString())
     const read = readTurns(turns, readTurn)
     if (read === null || !isObject(request) || !Array.isArray(request.messages)) return []
     const messages: ReadonlyArray<unknown> = request.messages
-    const before = () => standBefore(messages, messages.length)
-    return entriesOf("openai-chat", read, { before, references: [], holders: [] })
+    const before = () => {
+      const said = new Said(session)
+      for (const message of messages) tell(said, message)
+      return said.stand()
+    }
+    return entriesOf(dialect, read, { before, references: [], holders: [] })
   },
-  recall: (body, find) => {
+  recall: (body, find, room = recallRoom, session = null) => {
     const request = parsed(body.toString())
     if (!isObject(request) || !Array.isArray(request.messages)) return body
     const messages: ReadonlyArray<unknown> = request.messages
     const edits: Array<Edit> = []
-    let calls: ReadonlySet<string> | null = null
+    const finder = new Finder(dialect, find, () => callsIn(messages))
+    const said = new Said(session)
     for (const [at, message] of messages.entries()) {
-      if (!isObject(message) || message.role !== "assistant") continue
+      if (!isObject(message) || message.role !== "assistant") {
+        tell(said, message)
+        continue
+      }
+      const before = said.stand()
+      tell(said, message)
       const [call = null] = callsOf(message)
-      const before = () => standBefore(messages, at)
-      const kept = findAnswer("openai-chat", { text: textOf(message.content), call, before, references: [] }, find)
+      const kept = finder.answer({ text: textOf(message.content), call, before: () => before, references: [] })
       if (kept === null) continue
-      calls ??= callsIn(messages)
-      if (kept.hidden.some((name) => calls!.has(name))) continue
       const units = unitsOf(message)
       const aligned = align(
         kept,
@@ -60,9 +68,11 @@ export const memory: ToolMemory = {
         0,
         () => false
       )
-      if (aligned !== null && aligned.end === units.length) edits.push(...editsOf(kept, aligned, message, at))
+      if (aligned === null || aligned.end !== units.length) continue
+      finder.use(kept)
+      edits.push(...editsOf(kept, aligned, message, at))
     }
-    return edit(body, edits) ?? body
+    return editWithin(body, edits, room)
   }
 }
 
@@ -90,20 +100,16 @@ const readTurn = ({ injected, output, results }: HiddenTurn): ReadTurn | null =>
   return { parts, calls, hidden, results: resultTexts(results), output }
 }
 
-/** What stands before the message at a place, as far as it can be known again. */
-const standBefore = (messages: ReadonlyArray<unknown>, at: number): string => {
-  const answered: Array<string> = []
-  for (let i = at - 1; i >= 0; i--) {
-    const message = messages[i]
-    if (!isObject(message)) break
-    if (message.role === "tool") {
-      if (typeof message.tool_call_id === "string") answered.push(message.tool_call_id)
-    } else if (message.role !== "system" && message.role !== "developer") {
-      if (answered.length > 0) break
-      if (message.role === "user") return saidBefore(textOf(message.content))
-    }
-  }
-  return answered.length > 0 ? answeredBefore(answered) : nothingBefore
+/** Tells what a message says. */
+const tell = (said: Said, message: unknown): void => {
+  if (!isObject(message)) return
+  if (message.role === "user") said.byUser(message.content)
+  else if (message.role === "assistant")
+    said.byAssistant(
+      textOf(message.content),
+      callsOf(message).map(({ id }) => id)
+    )
+  else if (message.role === "tool" && typeof message.tool_call_id === "string") said.byTool(message.tool_call_id)
 }
 
 const callOf = (call: unknown): KnownCall | null => {

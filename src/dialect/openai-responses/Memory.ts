@@ -1,31 +1,29 @@
-import { type Edit, edit } from "../../wire/JsonSpan.ts"
+import type { Edit } from "../../wire/JsonSpan.ts"
 import { digestOf } from "../Arguments.ts"
 import { isObject, type JsonObject } from "../Json.ts"
 import {
   type Aligned,
   type Answer,
   align,
-  answeredBefore,
   callMark,
   callName,
+  editWithin,
   entriesOf,
+  Finder,
   type Find,
-  findAnswer,
-  findHeld,
   type KeptAnswer,
   type KnownCall,
   type Marks,
   mark,
-  nothingBefore,
   type Part,
   parsed,
   type ReadTurn,
   readTurns,
-  saidBefore,
+  Said,
   textOf,
   type Unit
 } from "../Recall.ts"
-import type { HiddenTurn, ToolMemory } from "../ToolMemory.ts"
+import { type HiddenTurn, recallRoom, type ToolMemory } from "../ToolMemory.ts"
 import { toolCallOf } from "./Items.ts"
 import { resultTexts } from "./Tools.ts"
 
@@ -37,24 +35,27 @@ const dialect = "openai-responses"
  * results of the hidden ones go beside those: the upstream waits for all.
  */
 export const memory: ToolMemory = {
-  remember: (body, turns) => {
+  remember: (body, turns, session = null) => {
     const request = parsed(body.toString())
     const read = readTurns(turns, readTurn)
     if (read === null || !isObject(request)) return []
     const { input } = request
-    const before = () =>
-      typeof input === "string" ? saidBefore(input) : Array.isArray(input) ? standBefore(input, input.length) : ""
+    const before = () => {
+      const said = new Said(session)
+      if (typeof input === "string") said.byUser(input)
+      else if (Array.isArray(input)) for (const item of input) tell(said, item)
+      return said.stand()
+    }
     const holders = turns.flatMap(({ responseId }) => (responseId ? [responseId] : []))
     const conversation = conversationOf(request)
     if (conversation !== null) holders.push(conversation)
     const references = turns.flatMap(({ injected, output }) => idsOf(output, injected))
     return entriesOf(dialect, read, { before, references, holders })
   },
-  recall: (body, find) => {
+  recall: (body, find, room = recallRoom, session = null) => {
     const request = parsed(body.toString())
     if (!isObject(request) || !Array.isArray(request.input)) return body
-    const edits = new Recalling(request, request.input, find).edits()
-    return edit(body, edits) ?? body
+    return editWithin(body, new Recalling(request, request.input, find, session).edits(), room)
   }
 }
 
@@ -133,20 +134,23 @@ const isAnswered = (item: unknown): item is JsonObject => {
   return !type.endsWith("_output") && type !== "mcp_approval_response"
 }
 
-/** What stands before the item at a place, as far as it can be known again. */
-const standBefore = (input: ReadonlyArray<unknown>, at: number): string => {
-  const answered: Array<string> = []
-  for (let i = at - 1; i >= 0; i--) {
-    const item = input[i]
-    if (!isObject(item)) break
-    const callId = answeredBy(item)
-    if (callId !== null) answered.push(callId)
-    else if (!isInstruction(item)) {
-      if (answered.length > 0) break
-      if (isMessage(item) && item.role === "user") return saidBefore(textOf(item.content))
-    }
+/** Tells what an item says. */
+const tell = (said: Said, item: unknown): void => {
+  if (!isObject(item)) return
+  const answered = answeredBy(item)
+  if (answered !== null) said.byTool(answered)
+  else if (typeof item.call_id === "string") said.byAssistant("", [item.call_id])
+  else if (isMessage(item) && item.role === "user") said.byUser(item.content)
+  else if (isMessage(item) && item.role === "assistant") said.byAssistant(textOf(item.content), [])
+}
+
+const namesIn = (input: ReadonlyArray<unknown>): ReadonlyArray<string> => {
+  const names: Array<string> = []
+  for (const item of input) {
+    const call = isObject(item) && typeof item.call_id === "string" ? clientCallOf(item) : null
+    if (call !== null) names.push(callName(call.id, call.name))
   }
-  return answered.length > 0 ? answeredBefore(answered) : nothingBefore
+  return names
 }
 
 const idMarks = ({ id }: JsonObject): Marks => (typeof id === "string" && id !== "" ? [mark("id", id)] : [])
@@ -183,18 +187,21 @@ const readsReasoning = (request: JsonObject, raw: string): boolean => {
 class Recalling {
   private readonly request: JsonObject
   private readonly input: ReadonlyArray<unknown>
-  private readonly find: Find
+  private readonly finder: Finder
+  /** What was said up to a place in the input. */
+  private readonly said: Said
+  private told = 0
   private readonly changes: Array<Edit> = []
   private readonly units = new Map<number, Unit>()
-  /** The calls in the request by their names, and the ids of those in it. Gathered when something was found. */
-  private names: ReadonlySet<string> | null = null
+  /** The ids of calls in the request, and of those whose results are. */
   private readonly made = new Set<string>()
   private readonly answered = new Set<string>()
 
-  constructor(request: JsonObject, input: ReadonlyArray<unknown>, find: Find) {
+  constructor(request: JsonObject, input: ReadonlyArray<unknown>, find: Find, session: string | null) {
     this.request = request
     this.input = input
-    this.find = find
+    this.finder = new Finder(dialect, find, () => namesIn(input))
+    this.said = new Said(session)
     for (const item of input) {
       if (!isObject(item) || typeof item.call_id !== "string") continue
       const answered = answeredBy(item)
@@ -212,6 +219,7 @@ class Recalling {
       const kept = end === at ? null : this.findAt(at, end)
       const aligned = kept === null ? null : this.aligned(kept, at)
       if (kept !== null && aligned !== null) {
+        this.finder.use(kept)
         this.restore(kept, aligned, at)
         for (const id of kept.calls) repeated.add(id)
         at = Math.max(aligned.end, at + 1)
@@ -232,22 +240,14 @@ class Recalling {
       if (item.type === "item_reference" && typeof item.id === "string") references.push(item.id)
       else text += messageText(item) ?? ""
     }
-    const answer: Answer = { text, call, references, before: () => standBefore(this.input, at) }
-    const kept = findAnswer(dialect, answer, this.find)
-    return kept === null || this.knows(kept) ? null : kept
+    const answer: Answer = { text, call, references, before: () => this.standAt(at) }
+    return this.finder.answer(answer)
   }
 
-  /** Whether the client itself has sent hidden calls. */
-  private knows({ hidden }: KeptAnswer): boolean {
-    if (this.names === null) {
-      const names = new Set<string>()
-      for (const item of this.input) {
-        const call = isObject(item) && typeof item.call_id === "string" ? clientCallOf(item) : null
-        if (call !== null) names.add(callName(call.id, call.name))
-      }
-      this.names = names
-    }
-    return hidden.some((name) => this.names!.has(name))
+  /** What was said before a place; those are asked for in their order. */
+  private standAt(at: number): string {
+    while (this.told < at) tell(this.said, this.input[this.told++])
+    return this.said.stand()
   }
 
   private aligned(kept: KeptAnswer, at: number): Aligned | null {
@@ -315,7 +315,7 @@ class Recalling {
       const callId = isObject(item) ? answeredBy(item) : null
       if (callId === null || this.made.has(callId) || repeated.has(callId)) continue
       repeated.add(callId)
-      const kept = findHeld(dialect, callId, holder, this.find)
+      const kept = this.finder.held(callId, holder)
       const results = kept?.turns.at(-1)?.results ?? []
       if (results.some((raw) => this.answered.has(String(objectOf(parsed(raw)).call_id)))) continue
       for (const raw of results) this.changes.push({ op: "insert", path: ["input"], at, raw })
