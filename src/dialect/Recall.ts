@@ -242,7 +242,8 @@ export const entriesOf = (
   const value = JSON.stringify({ version, at: key })
   for (const id of references) entries.push({ key: idKey(dialect, "reference", id, before), value })
   if (call !== null) for (const holder of holders) entries.push({ key: heldKey(dialect, call.id, holder), value })
-  return entries
+  const owed = call !== null && (turns.at(-1)?.results.length ?? 0) > 0
+  return owed ? entries.map((entry) => ({ ...entry, owed })) : entries
 }
 
 const keptPart = (part: Part): ReadonlyArray<KeptPart> => {

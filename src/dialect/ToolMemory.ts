@@ -23,6 +23,11 @@ export interface MemoryEntry {
   readonly key: string
   /** JSON text. */
   readonly value: string
+  /**
+   * Whether it has results of a turn that ended on calls of both sides: the upstream waits for these beside the client's,
+   * so that they are kept whatever the configuration says.
+   */
+  readonly owed?: boolean
 }
 
 /** How many bytes a request may come to with what is put back, unless another number is given. */

@@ -29,7 +29,7 @@ export interface SessionStore {
 
 /** What is taken from `tools` in the configuration. */
 export interface SessionSettings {
-  /** Whether anything is remembered that clients were not shown. */
+  /** Whether what clients were not shown is remembered beyond what the upstream waits for; see `MemoryEntry.owed`. */
   readonly memory: boolean
   /** For how long. */
   readonly memory_ttl: Duration.Duration
@@ -37,6 +37,8 @@ export interface SessionSettings {
 
 /** How much is remembered in the process, in bytes. */
 const rememberedBytes = 64 * 1024 * 1024
+/** For how long results are kept that a client's next request needs, where nothing else is remembered: an hour. */
+const owedTtl = 3_600_000
 /** How long a start waits for what earlier processes remembered; the rest comes beside the first calls. */
 const startPatience = "250 millis"
 /** How long looking up a response may take. */
@@ -67,13 +69,14 @@ export const layer = (store: SessionStore, settings: SessionSettings, bytes = re
         },
         ...threads(store.toolCalls, yield* Effect.scope),
         remember: (actor, entries) => {
-          if (!settings.memory) return []
           const moment = now()
-          return entries.map(({ key, value }) => {
-            const memory: Memory = { actor, key, value, expiresAt: moment + ttl }
-            memories.add(memory, moment)
-            return memory
-          })
+          const kept: Array<Memory> = []
+          for (const { key, owed, value } of entries) {
+            if (!settings.memory && owed !== true) continue
+            const memory: Memory = { actor, key, value, expiresAt: moment + (settings.memory ? ttl : owedTtl) }
+            if (memories.add(memory, moment) && settings.memory) kept.push(memory)
+          }
+          return kept
         },
         recall: (actor) => (memories.has(actor) ? (key) => memories.find(actor, key, now()) : null),
         chained: (actor, id, turns) => chains.note(actor, id, turns),

@@ -76,7 +76,8 @@ export class Sessions extends Context.Service<
     /**
      * Keeps entries for an actor, in the place of older ones of the same keys, for as long as `tools.memory_ttl` says.
      * Answers them as they are to be recorded, with the end of the answer they belong to; none where `tools.memory` is
-     * off.
+     * off. Then what is owed is kept all the same, in this process and for an hour. What is larger than all the room is
+     * neither kept nor recorded.
      */
     readonly remember: (actor: string, entries: ReadonlyArray<MemoryEntry>) => ReadonlyArray<Memory>
     /** Finds the values that are kept for an actor by their keys; `null` where there are none. */

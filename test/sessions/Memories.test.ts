@@ -71,6 +71,25 @@ describe("what is kept in the process", () => {
     for (const key of ["a", "b", "f", "g"]) assert.isNotNull(memories.find("alice", key, 5), key)
   })
 
+  it("takes room from who has the most: nobody pushes out what is kept for others", () => {
+    const memories = new Memories(4 * size)
+    memories.add(memory("v", { actor: "victim" }), 0)
+    for (const key of ["a", "b", "c", "d", "e", "f"]) memories.add(memory(key), 0)
+    assert.isNotNull(memories.find("victim", "v", 0))
+    for (const key of ["d", "e", "f"]) assert.isNotNull(memories.find("alice", key, 0), key)
+    assert.isNull(memories.find("alice", "c", 0))
+    assert.strictEqual(memories.bytes, 4 * size)
+  })
+
+  it("passes over what is older and larger than all the room", () => {
+    const memories = new Memories(4 * size)
+    const large = memory("l", { value: "x".repeat(4 * size) })
+    assert.isTrue(memories.addOlder([large, memory("a")], 0))
+    assert.isNotNull(memories.find("alice", "a", 0))
+    assert.isFalse(memories.add(large, 0), "it is not kept")
+    assert.isTrue(memories.add(memory("b"), 0))
+  })
+
   it("takes no more room however often it is replaced", () => {
     const memories = new Memories(1_000 * size)
     for (let n = 0; n < 100_000; n++) memories.add(memory(n % 3 === 0 ? "a" : "b"), 0)
