@@ -224,7 +224,7 @@ export class Turns {
       this.hidden.push({ output, injected: noCalls, results: [], responseId: turn.sight.summary.responseId })
     }
     const entries = dialect.memory.remember(sent, this.hidden)
-    settlement.remember(entries.map(({ key, value }) => ({ key: memoryKey(this.options.provider, key), value })))
+    settlement.remember(entries.map((entry) => ({ ...entry, key: memoryKey(this.options.provider, entry.key) })))
   }
 
   /** The next turn, once the first has been shown: it can be answered in no other form. */

@@ -114,6 +114,10 @@ for (const [name, { call, list, memory, says }] of forms) {
       expect(memory.recall(body, kept.find, whole.length - 1)).toBe(body)
     })
 
+    it("owe nothing to the upstream where no turn ended on calls of both sides", () => {
+      expect(memory.remember(ask(user("hi")), turns(first)).some(({ owed }) => owed)).toBe(false)
+    })
+
     it.each<readonly [string, ReadonlyArray<unknown>]>([
       ["many short ones", [user("zz"), ...Array.from({ length: 50_000 }, () => said("a"))]],
       ["many behind a long text", [user("z".repeat(2_000_000)), ...Array.from({ length: 2_000 }, () => said("a"))]],

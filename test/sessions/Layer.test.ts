@@ -61,6 +61,28 @@ describe("what clients are not shown", () => {
     }).pipe(Effect.provide(remembering({ memories }, { memory: false })))
   })
 
+  it.effect("is kept for an hour where tools.memory is off and the upstream waits for it, and not recorded", () =>
+    Effect.gen(function* () {
+      const sessions = yield* Sessions
+      assert.deepStrictEqual(sessions.remember("alice", [entry("a"), { ...entry("b"), owed: true }]), [])
+      assert.isNull(sessions.recall("alice")?.("a"))
+      assert.isNotNull(sessions.recall("alice")?.("b"))
+      yield* TestClock.adjust("1 hour")
+      assert.isNull(sessions.recall("alice")?.("b"))
+    }).pipe(Effect.provide(remembering({}, { memory: false })))
+  )
+
+  it.effect("is not recorded where it is larger than all the room", () =>
+    Effect.gen(function* () {
+      const sessions = yield* Sessions
+      const large = { ...entry("a"), value: "x".repeat(10_000) }
+      assert.deepStrictEqual(
+        sessions.remember("alice", [large, entry("b")]).map(({ key }) => key),
+        ["b"]
+      )
+    }).pipe(Effect.provide(remembering({}, {}, 4_096)))
+  )
+
   it.effect("is bounded by its bytes, read from the records up to that, the newest first", () => {
     const asked: Array<unknown> = []
     const pages = [["a", "b"], ["c", "d"], ["e"]].map((keys) => keys.map((key) => memory(key)))

@@ -237,6 +237,12 @@ describe("memory of Responses", () => {
     })
   })
 
+  it("owes the results of a turn that ended on calls of both sides", () => {
+    const entries = memory.remember(json(first), turnsOf(mixed))
+    expect(entries.length).toBeGreaterThan(1)
+    expect(entries.every(({ owed }) => owed)).toBe(true)
+  })
+
   it("adds results where an upstream holds calls that it counts anew", () => {
     const turns: ReadonlyArray<Turn> = [[hidden("call_0"), call("call_1", "read_file")]]
     const later = { previous_response_id: "resp_0", input: [answerTo("call_1")] }
