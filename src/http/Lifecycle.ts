@@ -5,7 +5,7 @@ export type Phase = "serving" | "draining" | "closing"
 
 /** A call that was noted as open. */
 export interface OpenCall {
-  /** The rest of its request is waited for: it is broken off where the service begins to drain. */
+  /** The rest of its request is waited for: it is broken off where the service begins to drain, or has begun to. */
   readonly arriving: () => void
   /** Its whole request is there: it may go on while the service drains. */
   readonly arrived: () => void
@@ -48,6 +48,7 @@ export class Lifecycle extends Context.Service<
         return {
           arriving: () => {
             arriving.add(end)
+            if (phase !== "serving") end()
           },
           arrived: () => {
             arriving.delete(end)

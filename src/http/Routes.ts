@@ -108,6 +108,7 @@ const wordNotFound =
       Effect.map(HttpServerRequest.HttpServerRequest, (request) => {
         const incoming = NodeHttpServerRequest.toIncomingMessage(request) as IncomingMessage
         const response = NodeHttpServerRequest.toServerResponse(request) as ServerResponse
+        closeUnlessUpgraded(incoming, response)
         if (refusedAtTheDoor(admit, incoming, response)) return answered(response)
         const { path } = addressOf(incoming.url!)
         const name = /^\/([^/]+)\//.exec(path)?.[1] ?? ""
@@ -186,8 +187,10 @@ const makeHandler = Effect.gen(function* () {
   )
 
   /** A WebSocket, each of whose requests is an interception. */
-  const socket = (call: Call) =>
-    serveSocket({
+  const socket = (call: Call) => {
+    // Its handshake may wait for the provider's: until it is answered, and as long as it stands, a drain ends it.
+    call.open.arriving()
+    return serveSocket({
       incoming: call.incoming,
       response: call.response,
       request: inbound(call, "openai-responses"),
@@ -196,8 +199,9 @@ const makeHandler = Effect.gen(function* () {
       upstream,
       timers,
       onOpen: (connection) => {
-        call.open.arriving()
         call.end = () => (lifecycle.phase() === "draining" ? connection.drain() : connection.shutDown())
+        // Since it was accepted, nobody could end it.
+        if (lifecycle.phase() !== "serving") call.end()
       }
     }).pipe(
       Effect.catch(({ code, error, headers }) =>
@@ -206,6 +210,7 @@ const makeHandler = Effect.gen(function* () {
         )
       )
     )
+  }
 
   /** A call of an intercepted route that is refused for its method, or because it would be a WebSocket. */
   const rejectMethod = (call: Call, dialect: InboundRequest["dialect"]) => {
@@ -315,14 +320,9 @@ const makeHandler = Effect.gen(function* () {
     Effect.withFiber((fiber) => {
       const incoming = NodeHttpServerRequest.toIncomingMessage(request) as IncomingMessage
       const response = NodeHttpServerRequest.toServerResponse(request) as ServerResponse
+      closeUnlessUpgraded(incoming, response)
       if (refusedAtTheDoor(admit, incoming, response)) return Effect.succeed(answered(response))
       const { path, query } = addressOf(incoming.url!)
-      // Node leaves a connection that was to be upgraded to whoever answers on it.
-      if (wantsWebSocket(incoming)) {
-        response.once("finish", () => {
-          if (response.statusCode !== 101) incoming.socket.destroySoon()
-        })
-      }
       if (lifecycle.phase() !== "serving") {
         response.setHeader("connection", "close")
         sendError(response, shuttingDown, uuidV7(Date.now()))
@@ -369,6 +369,15 @@ const makeHandler = Effect.gen(function* () {
       )
     })
 })
+
+/** Node leaves a connection that was to be upgraded to whoever answers on it, and there is no other call on it. */
+const closeUnlessUpgraded = (incoming: IncomingMessage, response: ServerResponse): void => {
+  if (!wantsWebSocket(incoming)) return
+  response.setHeader("connection", "close")
+  response.once("finish", () => {
+    if (response.statusCode !== 101) incoming.socket.destroySoon()
+  })
+}
 
 /** Answers what the listener's rules do not let in; puts on what a browser wants to see otherwise. */
 const refusedAtTheDoor = (admit: Admit, incoming: IncomingMessage, response: ServerResponse): boolean => {

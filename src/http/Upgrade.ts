@@ -32,38 +32,57 @@ export interface AcceptOptions {
 /** What stands behind a handshake until it is answered. */
 interface Waiting {
   /** What the client sent behind its request already. */
-  readonly head: Buffer
+  readonly early: () => Buffer
   readonly unwatch: () => void
 }
+
+/** How many bytes a client may send behind a handshake that is not answered: it is to wait (RFC 6455, section 4.1). */
+const earlyBound = 65_536
 
 const waiting = new WeakMap<IncomingMessage, Waiting>()
 
 /**
  * Keeps what Effect's server does not hand to its routes: the bytes that a client sent behind its handshake, for
- * `acceptPeer`. A client that leaves before it is answered is noticed, too, though nobody reads its connection: the
- * connection is closed, by which its route is interrupted.
+ * `acceptPeer`. They are read as they come, for only behind them shows that a client has left: its connection is closed
+ * then, by which its route is interrupted, and so is that of one which sends more than 64 KiB before it is answered.
  *
  * @param server that is not listening yet
  */
 export const keepUpgrades = (server: Server): void => {
   server.prependListener("upgrade", (incoming: IncomingMessage, socket: Socket, head: Buffer) => {
     if (!wantsWebSocket(incoming)) return
-    const onEnd = () => {
+    const chunks = [head]
+    let size = head.length
+    const onData = (chunk: Buffer) => {
+      size += chunk.length
+      chunks.push(chunk)
+      if (size > earlyBound) leave()
+    }
+    const leave = () => {
+      chunks.length = 0
       if (socket.writableLength === 0) socket.destroy()
       else socket.destroySoon()
     }
-    socket.once("end", onEnd)
+    socket.on("data", onData)
+    socket.once("end", leave)
     const unwatch = () => {
-      socket.off("end", onEnd)
+      socket.off("data", onData)
+      socket.off("end", leave)
+      // Nothing is read until somebody listens again.
+      socket.pause()
     }
-    waiting.set(incoming, { head, unwatch })
+    waiting.set(incoming, { early: () => Buffer.concat(chunks), unwatch })
   })
 }
 
 /** What is wrong with a handshake (RFC 6455, section 4.2.1), or `null`: to be asked before anything is done for it. */
 export const handshakeFault = ({ headers, method }: IncomingMessage): UpgradeFailed | null => {
   if (method !== "GET" || !/^websocket$/i.test(headers.upgrade ?? "")) {
-    return fault(426, "This is no handshake of a WebSocket.", { upgrade: "websocket" })
+    return fault(426, "This is no handshake of a WebSocket.", { upgrade: "websocket", connection: "upgrade, close" })
+  }
+  if (headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) !== 0) {
+    // Its body would be taken for the first frames.
+    return fault(400, "A handshake of a WebSocket has no body.")
   }
   if (headers["sec-websocket-version"] !== "13") {
     // Section 4.2.2: it says which would have been taken.
@@ -107,7 +126,7 @@ const upgrade = (
   const known = handshakeFault(incoming)
   if (known !== null) return Result.fail(known)
   const { socket } = incoming
-  const { head, unwatch } = waiting.get(incoming) ?? { head: Buffer.alloc(0), unwatch: () => {} }
+  const { early, unwatch } = waiting.get(incoming) ?? { early: () => Buffer.alloc(0), unwatch: () => {} }
   const server = new WebSocketServer({
     ...connectionOptions(options.maxPayload),
     noServer: true,
@@ -131,8 +150,9 @@ const upgrade = (
       }
     }
   })
-  server.handleUpgrade(incoming, socket, head, (webSocket) => {
+  server.handleUpgrade(incoming, socket, early(), (webSocket) => {
     result = Result.succeed(new WebSocketPeer(webSocket, socket, options))
+    socket.resume()
   })
   return result
 }

@@ -47,9 +47,13 @@ export interface DialLimits {
   readonly maxWait: number
 }
 
+/** How long is waited for another attempt after an answer, in milliseconds; only one is made. */
+const answeredWait = 1_000
+
 /**
  * Dials a provider until it is connected or nothing better is to be expected. Nothing has been asked of a model yet, so
- * whatever may pass is tried again.
+ * whatever may pass is tried again: soon, or not at all, for whoever waits can do without a WebSocket, and what takes its
+ * place has its own attempts. A rate limit is not.
  *
  * @param secrets what must not be shown of an error that it is answered with
  */
@@ -63,6 +67,11 @@ export const dial = Effect.fnUntraced(function* (
   const scope = yield* Effect.scope
   const fail = (reason: UpstreamError["reason"]) => Effect.fail(new UpstreamError({ provider, reason }))
   const end = (yield* Clock.currentTimeMillis) + limits.firstFrame
+  let answers = 0
+  const waitAfter = (answer: Answered, attempts: number, random: number, now: number) => {
+    if (answer.status === 429 || ++answers > 1) return null
+    return waitAfterAnswer(answer, attempts, Math.min(limits.maxWait, answeredWait), random, now)
+  }
   for (let attempts = 1; ; attempts++) {
     const own = Scope.forkUnsafe(scope)
     const left = end - (yield* Clock.currentTimeMillis)
@@ -81,7 +90,7 @@ export const dial = Effect.fnUntraced(function* (
         ? [result.failure, mayPass(result.failure) ? waitAfterFailure(attempts, limits.maxWait, random) : null]
         : [
             new UpstreamError({ provider, reason: declined(result.success as Answered, secrets, now) }),
-            waitAfterAnswer(result.success as Answered, attempts, limits.maxWait, random, now)
+            waitAfter(result.success as Answered, attempts, random, now)
           ]
     if (attempts > limits.times || wait === null || now + wait >= end) return yield* error
     yield* Effect.sleep(wait)

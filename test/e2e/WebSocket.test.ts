@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Schedule } from "effect"
+import { Effect, Fiber, Schedule } from "effect"
 import { openOpenAiSocket } from "../clients/OpenAiSocket.ts"
 import { Gateway } from "../support/Gateway.ts"
 import { RawClient } from "../support/RawClient.ts"
@@ -136,6 +136,9 @@ describe("WebSockets of the real process", { concurrent: true, timeout: 60_000 }
       const refuse = Effect.fnUntraced(function* (name: string, address: string, options?: ConnectOptions) {
         const refused = yield* refusal(address, options)
         assert.match(refused.headers["content-type"] ?? "", /^application\/json/, name)
+        // Nothing else may be asked on its connection.
+        assert.match(refused.headers.connection ?? "", /^(?:upgrade, )?close$/, name)
+        assert.notProperty(refused.headers, "keep-alive", name)
         seen.push([name, refused.status, codeOf(refused)])
         return refused
       })
@@ -143,6 +146,7 @@ describe("WebSockets of the real process", { concurrent: true, timeout: 60_000 }
       yield* refuse("origin", sim, { headers: { origin: "https://evil.example" } })
       yield* refuse("provider", `${url}/nobody/v1/responses`)
       yield* refuse("other path", `${url}/sim/v1/chat/completions`)
+      yield* refuse("other method", `${url}/sim/v1/embeddings`)
       yield* refuse("nobody there", `${url}/gone/v1/responses`)
       for (const status of statuses) {
         const refused = yield* refuse(String(status), `${url}/picky/v1/responses`, {
@@ -161,6 +165,7 @@ describe("WebSockets of the real process", { concurrent: true, timeout: 60_000 }
         ["origin", 403, "forbidden"],
         ["provider", 404, "provider_not_found"],
         ["other path", 426, "websocket_unavailable"],
+        ["other method", 405, "method_not_allowed"],
         ["nobody there", 502, "upstream_unreachable"],
         ["401", 401, "upstream_error"],
         ["403", 403, "upstream_error"],
@@ -173,6 +178,31 @@ describe("WebSockets of the real process", { concurrent: true, timeout: 60_000 }
         ["switched off", 426, "websocket_unavailable"]
       ])
       assert.strictEqual(upstream.handshakes.length, statuses.length)
+    })
+  )
+
+  it.live("are refused at once where the upstream is busy, however long it asks to wait", () =>
+    Effect.gen(function* () {
+      const upstream = yield* WebSocketUpstream.make({
+        handshakes: ({ headers }) => ({ status: Number(headers["x-refuse"]), headers: { "retry-after": "4" } })
+      })
+      const gateway = yield* Gateway.start({
+        config: {
+          providers: { picky: { type: "openai", base_url: `${upstream.url}/v1`, forward_headers: ["x-refuse"] } }
+        }
+      })
+      for (const [status, answered] of [
+        [429, 426],
+        [503, 503]
+      ] as const) {
+        const asked = performance.now()
+        const refused = yield* refusal(`${gateway.url}/picky/v1/responses`, {
+          headers: { "x-refuse": String(status) }
+        })
+        assert.strictEqual(refused.status, answered)
+        assert.isBelow(performance.now() - asked, 2_000)
+      }
+      assert.strictEqual(upstream.handshakes.length, 2)
     })
   )
 
@@ -193,6 +223,9 @@ describe("WebSockets of the real process", { concurrent: true, timeout: 60_000 }
       const old = yield* ask({ "sec-websocket-version": "8" })
       assert.strictEqual(old.status, 426)
       assert.strictEqual(old.headers["sec-websocket-version"], "13")
+      const withBody = yield* ask({ "content-length": "5" })
+      assert.strictEqual(withBody.status, 400)
+      assert.include(withBody.text(), "has no body")
       const keyless = yield* ask({ "sec-websocket-key": "short" })
       assert.strictEqual(keyless.status, 400)
       assert.include(keyless.text(), "Sec-WebSocket-Key")
@@ -370,6 +403,27 @@ describe("WebSockets of the real process", { concurrent: true, timeout: 60_000 }
       assert.strictEqual((yield* up.closed).code, 1001)
       assert.deepStrictEqual(yield* gateway.exit, { code: 0, signal: null })
       assert.deepStrictEqual(endings(gateway.dir), { completed: 2 })
+    })
+  )
+
+  it.live("on SIGTERM are refused where the upstream has not answered yet, and hold nothing up", () =>
+    Effect.gen(function* () {
+      const upstream = yield* WebSocketUpstream.make({ handshakes: [{ instead: "hang" }] })
+      const gateway = yield* Gateway.start({
+        config: {
+          providers: { up: { type: "openai", base_url: `${upstream.url}/v1` } },
+          limits: { drain: "50 seconds" }
+        }
+      })
+      const dialling = yield* Effect.forkChild(refusal(`${gateway.url}/up/v1/responses`))
+      yield* upstream.dialled(1)
+      const told = performance.now()
+      gateway.kill("SIGTERM")
+      const refused = yield* Fiber.join(dialling)
+      assert.deepStrictEqual([refused.status, codeOf(refused)], [503, "shutting_down"])
+      assert.deepStrictEqual(yield* gateway.exit, { code: 0, signal: null })
+      assert.isBelow(performance.now() - told, 5_000)
+      assert.strictEqual(upstream.openSockets(), 0)
     })
   )
 

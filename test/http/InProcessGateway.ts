@@ -93,6 +93,8 @@ export interface Wire {
   readonly closed: Effect.Effect<string>
   /** Leaves at once. */
   readonly leave: () => void
+  /** Breaks the connection off. */
+  readonly reset: () => void
 }
 
 /** Opens a bare connection to a port of 127.0.0.1. */
@@ -139,6 +141,9 @@ export const wire = (port: number): Effect.Effect<Wire, never, Scope.Scope> =>
       closed: wait(() => over),
       leave: () => {
         socket.destroy()
+      },
+      reset: () => {
+        socket.resetAndDestroy()
       }
     }
   })

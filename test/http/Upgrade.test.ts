@@ -177,6 +177,26 @@ describe("an accepted WebSocket", () => {
     })
   )
 
+  it.live("gets 60 kB that came in pieces before it was answered, in their order, and what comes then", () =>
+    Effect.gen(function* () {
+      const server = yield* serving(echo, { before: Effect.sleep("100 millis") })
+      const client = yield* wire(server.port)
+      const payload = Buffer.from(Array.from({ length: 12_000 }, (_, index) => String(index).padStart(5)).join(""))
+      const frame = Buffer.concat([
+        Buffer.from([0x81, 0xfe, payload.length >> 8, payload.length & 255, 0, 0, 0, 0]),
+        payload
+      ])
+      client.write(handshake(proper, frame.subarray(0, 1_000)))
+      yield* Effect.sleep("20 millis")
+      client.write(frame.subarray(1_000, 30_000))
+      yield* Effect.sleep("20 millis")
+      client.write(frame.subarray(30_000))
+      assert.include(yield* client.until(payload.toString()), payload.toString())
+      client.write(Buffer.from([0x81, 0x82, 0, 0, 0, 0, 0x68, 0x69]))
+      assert.isTrue((yield* client.until("\x81\x02hi")).endsWith("\x81\x02hi"))
+    })
+  )
+
   it.live("is closed with the code its route says, and with 1000 where that says nothing", () =>
     Effect.gen(function* () {
       const saying = yield* serving((peer) => peer.close(1008, "not here"))
@@ -315,24 +335,48 @@ describe("a handshake", () => {
         asked(good),
         asked(good, "POST"),
         asked({ ...good, upgrade: "h2c" }),
-        asked({ ...good, "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ" })
+        asked({ ...good, "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ" }),
+        asked({ ...good, "content-length": "0" }),
+        asked({ ...good, "content-length": "5" }),
+        asked({ ...good, "transfer-encoding": "chunked" })
       ],
-      [null, 426, 426, 400]
+      [null, 426, 426, 400, null, 400, 400]
     )
   })
 
-  it.live("whose client leaves before the answer interrupts its route", () =>
+  /** A route that never answers a client, which sends something behind its handshake, and more when it has begun. */
+  const unanswered = Effect.fnUntraced(function* (behind: Uint8Array | string, more: Uint8Array | string = "") {
+    const begun = Deferred.makeUnsafe<void>()
+    const server = yield* serving(echo, { before: Effect.andThen(Deferred.succeed(begun, undefined), Effect.never) })
+    const client = yield* wire(server.port)
+    client.write(handshake(proper, behind))
+    yield* Deferred.await(begun)
+    client.write(more)
+    return { server, client }
+  })
+
+  const leavers: ReadonlyArray<readonly [string, string, string, "leave" | "reset"]> = [
+    ["", "", "", "leave"],
+    [", with bytes behind its handshake,", "x".repeat(100), "", "leave"],
+    [", with bytes sent later,", "", "x".repeat(60_000), "leave"],
+    [" with a reset, with bytes behind its handshake and later,", "x".repeat(100), "x".repeat(100), "reset"]
+  ]
+  it.live.each(leavers)("whose client leaves%s before the answer interrupts its route", ([, behind, more, how]) =>
     Effect.gen(function* () {
-      const begun = Deferred.makeUnsafe<void>()
-      const server = yield* serving(echo, {
-        before: Effect.andThen(Deferred.succeed(begun, undefined), Effect.never)
-      })
-      const client = yield* wire(server.port)
-      client.write(handshake(proper))
-      yield* Deferred.await(begun)
-      client.leave()
+      const { client, server } = yield* unanswered(behind, more)
+      yield* Effect.sleep("20 millis")
+      client[how]()
       assert.strictEqual(yield* server.over, "interrupted")
       assert.deepStrictEqual(server.peers, [])
+      yield* eventually(Effect.map(server.connections, (count) => count === 0))
+    })
+  )
+
+  it.live("whose client sends more than 64 KiB before the answer is closed, and interrupts its route", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* unanswered("x".repeat(100), "x".repeat(65_536))
+      assert.strictEqual(yield* client.closed, "")
+      assert.strictEqual(yield* server.over, "interrupted")
       yield* eventually(Effect.map(server.connections, (count) => count === 0))
     })
   )

@@ -45,8 +45,7 @@ describe("a provider is dialled again", () => {
   const passing: ReadonlyArray<readonly [string, ReturnType<Dialer>]> = [
     ["it cannot be reached", failing(new Unreachable({ detail: "refused" }))],
     ["the handshake breaks off", failing(new Unreachable({ detail: "reset", sent: true }))],
-    ["connecting takes too long", failing(new TimedOut({ limit: "connect" }))],
-    ...[408, 429, 500, 503].map((status) => [`it answers ${status}`, answered(status)] as const)
+    ["connecting takes too long", failing(new TimedOut({ limit: "connect" }))]
   ]
   it.effect.each(passing)("where %s, and only the last attempt is held on to", ([, fault]) =>
     Effect.gen(function* () {
@@ -84,16 +83,30 @@ describe("a provider is dialled again", () => {
     })
   )
 
-  it.effect("after the wait that it asks for, unless that is too long", () =>
+  it.effect.each([408, 500, 503])("a single time where it answers %d", (status) =>
     Effect.gen(function* () {
-      const patient = script([answered(429, { "retry-after": "3" }), connected])
+      const better = script([answered(status), connected])
+      const fiber = yield* Effect.forkChild(Effect.scoped(dialled(better.dialer)))
+      yield* TestClock.adjust("250 millis")
+      assert.deepStrictEqual((yield* Fiber.join(fiber)).headers, { "x-request-id": "r" })
+      const same = script([answered(status)])
+      const failed = yield* Effect.forkChild(reasonOf(Effect.scoped(dialled(same.dialer, { times: 5 }))))
+      yield* TestClock.adjust("250 millis")
+      assert.include(yield* Fiber.join(failed), { _tag: "Declined", status })
+      assert.deepStrictEqual(same.state, { dialled: 2, held: 0 })
+    })
+  )
+
+  it.effect("after the wait that it asks for, unless that is longer than a second", () =>
+    Effect.gen(function* () {
+      const patient = script([answered(503, { "retry-after": "1" }), connected])
       const fiber = yield* Effect.forkChild(Effect.scoped(dialled(patient.dialer)))
-      yield* TestClock.adjust("2999 millis")
+      yield* TestClock.adjust("999 millis")
       assert.strictEqual(patient.state.dialled, 1)
       yield* TestClock.adjust("1 millis")
       yield* Fiber.join(fiber)
-      const long = script([answered(429, { "retry-after": "6" }), connected])
-      assert.include(yield* reasonOf(Effect.scoped(dialled(long.dialer))), { status: 429, retryAfter: 6 })
+      const long = script([answered(503, { "retry-after": "2" }), connected])
+      assert.include(yield* reasonOf(Effect.scoped(dialled(long.dialer))), { status: 503, retryAfter: 2 })
     })
   )
 })
@@ -102,6 +115,12 @@ describe("a provider is dialled once", () => {
   const final: ReadonlyArray<readonly [string, ReturnType<Dialer>, object]> = [
     ["it answers 401", answered(401), { _tag: "Declined", status: 401, detail: "", retryAfter: null }],
     ["it answers 426", answered(426), { _tag: "Declined", status: 426 }],
+    ["it answers 429", answered(429), { _tag: "Declined", status: 429, retryAfter: null }],
+    [
+      "it answers 429, and says when to come back",
+      answered(429, { "retry-after": "1" }),
+      { _tag: "Declined", status: 429, retryAfter: 1 }
+    ],
     ["it redirects", answered(302, { location: "http://elsewhere" }), { _tag: "Malformed" }],
     [
       "it answers 200",
@@ -133,9 +152,9 @@ describe("a provider is dialled once", () => {
 
   it.effect("where there is no time for another attempt: the answer says more than running out of it", () =>
     Effect.gen(function* () {
-      const { dialer } = script([answered(429, { "retry-after": "4" })])
-      const reason = yield* reasonOf(Effect.scoped(dialled(dialer, { firstFrame: 4_000 })))
-      assert.include(reason, { _tag: "Declined", status: 429 })
+      const { dialer } = script([answered(503, { "retry-after": "1" })])
+      const reason = yield* reasonOf(Effect.scoped(dialled(dialer, { firstFrame: 1_000 })))
+      assert.include(reason, { _tag: "Declined", status: 503 })
     })
   )
 })
