@@ -1,7 +1,7 @@
 import { Cause, Effect, type Pull, Stream } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type { TransportName } from "../dialect/Dialect.ts"
-import type { UpstreamError } from "../upstream/Upstream.ts"
+import type { Malformed, UpstreamError } from "../upstream/Upstream.ts"
 import type { Frame } from "../wire/Frame.ts"
 import type { Head } from "./InboundRequest.ts"
 
@@ -20,6 +20,8 @@ export class Answer {
   readonly pull: FramePull
   /** A frame to send while the upstream is silent, between whole frames; `null` where there is none. */
   readonly keepAlive: () => Frame | null
+  /** For whoever cannot carry the frames on: ends the upstream's turn, and records that it failed for this reason. */
+  readonly fail: (reason: Malformed) => Effect.Effect<void>
 
   constructor(options: {
     readonly id: string
@@ -28,6 +30,7 @@ export class Answer {
     readonly length?: number | null
     readonly pull: FramePull
     readonly keepAlive?: () => Frame | null
+    readonly fail?: (reason: Malformed) => Effect.Effect<void>
   }) {
     this.id = options.id
     this.head = options.head
@@ -35,6 +38,7 @@ export class Answer {
     this.length = options.length ?? null
     this.pull = options.pull
     this.keepAlive = options.keepAlive ?? noFrame
+    this.fail = options.fail ?? (() => Effect.void)
   }
 
   /**

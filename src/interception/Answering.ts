@@ -254,7 +254,7 @@ export class Answering {
   /** The turn broke: it is recorded so, its connection closed, and its client told in its own dialect (law 9). */
   private broken(cause: Cause.Cause<UpstreamError>, andThen: (next: FramePull) => void): FramePull {
     const failure = Cause.findErrorOption(cause)
-    const error = failure._tag === "Some" ? clientError(failure.value) : internalError
+    const error = failure._tag === "Some" ? this.told(failure.value) : internalError
     const out: Array<Frame> = []
     // Behind the beginning of a frame an error event would be a part of that frame.
     if (!this.decode.midFrame) {
@@ -290,6 +290,12 @@ export class Answering {
     const message = this.clean(error ?? "the upstream reported an error")
     // A protocol's own last frame may say that the answer failed, and what it used all the same.
     return { status: "failed", error: recordError("upstream_status", message), complete: ended }
+  }
+
+  /** What a client is told of an error: it may hold what the upstream has said of its end. */
+  private told(error: UpstreamError): GatewayError {
+    const told = clientError(error)
+    return { ...told, message: this.clean(told.message) }
   }
 
   private clean(message: string): string {

@@ -10,25 +10,25 @@ import {
   nameOfMessage,
   readClientEvent,
   requestOf,
+  responseModelOf,
   warmUp
 } from "../dialect/openai-responses/ClientEvents.ts"
 import { output } from "../dialect/openai-responses/Tools.ts"
 import {
   type HeaderMap,
-  type IdleTimers,
   localTurn,
+  Malformed,
   type OpenedTurn,
-  type Peer,
   type PeerTurns,
-  type Upstream,
-  type UpstreamPeer,
   type Watched
 } from "../upstream/Upstream.ts"
 import type { Frame } from "../wire/Frame.ts"
 import { clientError, internalError } from "./Answering.ts"
 import { carriedCode } from "./CloseCode.ts"
 import {
+  nobodyFor,
   notText,
+  requestTooLarge,
   responseNotFound,
   serviceLimits,
   shuttingDown,
@@ -38,40 +38,17 @@ import {
   tooOld,
   unknownEvent
 } from "./ConnectionErrors.ts"
+import type { ConnectionOptions } from "./ConnectionOptions.ts"
 import { ConnectionMemory } from "./ConnectionMemory.ts"
 import { ConnectionUpstreams } from "./ConnectionUpstreams.ts"
 import { postHeaders } from "./HandshakeHeaders.ts"
 import type { InboundRequest, SocketCall } from "./InboundRequest.ts"
-import type { Interception } from "./Interception.ts"
 import { Lanes } from "./Lanes.ts"
 import { NativeCall, overHttp, type ResponseCall } from "./ResponseCall.ts"
 import { errorAnswerMessage, keepAliveMessage, messageOf, refusedMessage } from "./SocketMessages.ts"
 import { uuidV7 } from "./Uuid.ts"
 
-/** What every call of a connection shares. */
-export type ConnectionRequest = Omit<InboundRequest, "body" | "dialect" | "method" | "socket">
-
-/** What a connection takes from the configuration. */
-export interface ConnectionSettings {
-  readonly websocket: { readonly max_age: Duration.Duration; readonly max_queued: number }
-  readonly limits: {
-    readonly keep_alive: Duration.Duration
-    readonly first_frame: Duration.Duration
-    readonly idle: Duration.Duration
-  }
-}
-
-/** What a connection is made with. */
-export interface ConnectionOptions {
-  readonly client: Peer
-  readonly request: ConnectionRequest
-  /** The WebSocket to the provider that the path names, where that has any: it was opened before the client's. */
-  readonly dialled: UpstreamPeer | null
-  readonly settings: ConnectionSettings
-  readonly interception: Interception["Service"]
-  readonly upstream: Upstream["Service"]
-  readonly timers: IdleTimers["Service"]
-}
+export type { ConnectionRequest } from "./ConnectionOptions.ts"
 
 /** How long the answers that run when one side has gone may take to say so to the other, in milliseconds. */
 const grace = 2000
@@ -83,6 +60,8 @@ const successorWait = 2000
 const afterAge = 60_000
 
 type Create = Extract<ClientEvent, { readonly _tag: "Create" }>
+
+type Other = Extract<ClientEvent, { readonly _tag: "Other" }>
 
 /** A `response.create` with the bytes that it came as. */
 interface Creation {
@@ -109,19 +88,21 @@ export class Connection {
   /** The headers of its requests. */
   private readonly headers: HeaderMap
   private readonly lanes: Lanes<Creation>
-  private readonly memory = new ConnectionMemory()
+  private readonly memory: ConnectionMemory
   private readonly ending = Deferred.makeUnsafe<End>()
   /** Open while no response runs. */
   private readonly quiet = Latch.makeUnsafe(true)
   /** Opened when it has been silent for so long that the client is to be told that it still is. */
   private readonly silent = Latch.makeUnsafe(false)
   private readonly upstreams: ConnectionUpstreams
-  /** Lanes on which an upstream has begun a response by itself before the last was over: they are not given away then. */
-  private readonly following = new Map<string | null, Deferred.Deferred<void>>()
+  /** Responses that an upstream has begun by itself before the last of the lane was over: it is not given away then. */
+  private readonly following = new Map<string | null, Array<Effect.Effect<void>>>()
   /** Lanes whose last response was steered, until the one comes that follows it. */
   private readonly steered = new Map<string | null, Deferred.Deferred<void>>()
-  /** The model of the last response of each lane, for those that follow it without being asked for. */
-  private readonly models = new Map<string | null, string>()
+  /** What carried the last response of each lane: the provider whose WebSocket it was, or `null`. */
+  private readonly carriers = new Map<string | null, string | null>()
+  /** The model of the last response of each lane and provider, for those that follow it without being asked for. */
+  private readonly models = new Map<string, string>()
   /** Why no response is begun any more. */
   private refusing: GatewayError | null = null
   /** Whether it is ending: nothing is begun any more. */
@@ -134,10 +115,14 @@ export class Connection {
     this.scope = scope
     // Each may take a while to end: they do so at once.
     this.responses = Scope.forkUnsafe(scope, "parallel")
-    this.lanes = new Lanes({ ...serviceLimits, queued: options.settings.websocket.max_queued })
+    const { limits, websocket } = options.settings
+    this.lanes = new Lanes({ ...serviceLimits, queued: websocket.max_queued, bytes: limits.body_bytes })
+    this.memory = new ConnectionMemory(2 * limits.body_bytes)
     this.upstreams = new ConnectionUpstreams(options, scope, {
       unclaimed: (turns, streamId, data) => this.unclaimed(turns, streamId, data),
-      lost: ({ code, reason }) => this.end({ by: "upstream", code: carriedCode(code, 1011), reason })
+      // What the upstream did wrong is nothing that the client did, nor the other way round.
+      lost: ({ code, reason, violated }) =>
+        this.end({ by: "upstream", code: violated === true ? 1011 : carriedCode(code, 1011), reason })
     })
     this.headers = postHeaders(options.request.headers)
     this.silentSince = options.timers.now()
@@ -201,7 +186,8 @@ export class Connection {
     })
     return Pull.catchDone(loop, () => client.closed).pipe(
       Effect.matchCause({
-        onSuccess: ({ code, reason }) => this.end({ by: "client", code: carriedCode(code, 1001), reason }),
+        onSuccess: ({ code, reason, violated }) =>
+          this.end({ by: "client", code: violated === true ? 1001 : carriedCode(code, 1001), reason }),
         onFailure: () => this.end({ by: "gateway", code: 1011, reason: "the gateway failed" })
       })
     )
@@ -215,11 +201,13 @@ export class Connection {
       case "Bad":
         return this.complain(event.error, event.streamId)
       case "Other":
-        return this.passOn(event.type, event.streamId, data)
+        return this.passOn(event, data)
       case "Create": {
         if (this.refusing !== null) return this.complain(this.refusing, event.streamId)
+        const { body_bytes } = this.options.settings.limits
+        if (data.length > body_bytes) return this.complain(requestTooLarge(body_bytes), event.streamId)
         const creation = { event, data }
-        switch (this.lanes.offer(event.streamId, creation)) {
+        switch (this.lanes.offer(event.streamId, creation, data.length)) {
           case "start":
             return this.begin(creation)
           case "wait":
@@ -234,9 +222,11 @@ export class Connection {
   }
 
   /** A message that is no request: of use to an upstream that knows it, and to nobody else. */
-  private passOn(type: string, streamId: string | null, data: Buffer): Effect.Effect<void> {
-    const turns = this.upstreams.open
-    if (turns === undefined) return this.complain(unknownEvent(type), streamId)
+  private passOn({ response, streamId, type }: Other, data: Buffer): Effect.Effect<void> {
+    const turns = this.upstreams.about(response, this.carriers.get(streamId) ?? null)
+    if (turns === undefined) {
+      return this.complain(this.upstreams.isOpen ? nobodyFor(type) : unknownEvent(type), streamId)
+    }
     // An upstream that takes nothing must not hide that the client leaves.
     return Effect.raceFirst(Effect.ignore(turns.send(streamId, data)), Effect.asVoid(this.options.client.closed))
   }
@@ -247,10 +237,15 @@ export class Connection {
 
   // What the client is told.
 
-  private send(data: Buffer): Effect.Effect<void> {
+  /** Answers whether it could be sent. */
+  private tell(data: Buffer): Effect.Effect<boolean> {
     this.silentSince = this.options.timers.now()
+    return Effect.isSuccess(this.options.client.send(data))
+  }
+
+  private send(data: Buffer): Effect.Effect<void> {
     // Who has gone is noticed where its messages are read.
-    return Effect.ignore(this.options.client.send(data))
+    return Effect.asVoid(this.tell(data))
   }
 
   private keepAlive(): Watched {
@@ -319,11 +314,10 @@ export class Connection {
   }
 
   private over(streamId: string | null): Effect.Effect<void> {
-    const follower = this.following.get(streamId)
-    if (follower !== undefined) {
-      this.following.delete(streamId)
-      return Effect.asVoid(Deferred.succeed(follower, undefined))
-    }
+    const followers = this.following.get(streamId)
+    const follower = followers?.shift()
+    if (followers?.length === 0) this.following.delete(streamId)
+    if (follower !== undefined) return Effect.asVoid(Effect.forkIn(this.carried(follower, streamId), this.responses))
     this.steered.delete(streamId)
     const next = this.lanes.over(streamId)
     if (this.lanes.running === 0) {
@@ -335,8 +329,9 @@ export class Connection {
 
   private respond(creation: Creation): Effect.Effect<void> {
     const { data, event } = creation
-    if (event.model !== "") this.models.set(event.streamId, event.model)
     const provider = this.nativeProvider(event)
+    this.carriers.set(event.streamId, provider)
+    if (provider !== null && event.model !== "") this.models.set(onLaneOf(provider, event.streamId), event.model)
     return provider === null
       ? this.bridge(creation)
       : this.relay(data, event.streamId, new NativeCall(event.streamId, this.upstreams.turns(provider)))
@@ -362,6 +357,11 @@ export class Connection {
     }
     const input = [...(items ?? []), ...inputItems(data)]
     const body = requestOf(data, items === null ? null : input)
+    const { body_bytes } = this.options.settings.limits
+    if (body.length > body_bytes) {
+      const refused = this.options.interception.reject(this.inbound(streamId, null), requestTooLarge(body_bytes))
+      return Effect.flatMap(refused, (error) => this.send(refusedMessage(error, streamId)))
+    }
     const call: ResponseCall = event.generate ? overHttp : { open: () => Effect.succeed(this.warmUp(event.model)) }
     const shown: Array<Frame> = []
     return Effect.map(this.answer(body, streamId, call, shown), (last) => {
@@ -400,11 +400,15 @@ export class Connection {
           while (true) {
             for (const frame of yield* answer.pull) {
               // Half a message would be none.
-              if (frame.kind === "part") return yield* this.complain(tooLarge, streamId)
+              if (frame.kind === "part") {
+                yield* answer.fail(new Malformed({ detail: "an event of it is larger than limits.event_bytes" }))
+                return yield* this.complain(tooLarge, streamId)
+              }
               if (shown !== undefined && isOutput(frame)) shown.push(frame)
               if (!failed && frame.kind !== "comment") last = frame
               const message = failed ? errorAnswerMessage(answer.head, frame, streamId) : messageOf(frame, streamId)
-              if (message !== null) yield* this.send(message)
+              // One that has gone before it took the end has not seen it.
+              if (message !== null && !(yield* this.tell(message))) return
             }
           }
         })
@@ -438,29 +442,43 @@ export class Connection {
   }
 
   /**
-   * An upstream says what nobody asked for: a response that follows one which was steered is an interception like any
-   * other; the rest is the client's business.
+   * An upstream says what nobody asked for: a response, such as follows one that was steered, is an interception like any
+   * other; the rest is the client's business. Its lane may be busy for long, even elsewhere: nothing is waited for here.
    */
   private unclaimed(turns: PeerTurns, streamId: string | null, data: Buffer): Effect.Effect<void> {
-    const model = this.models.get(streamId)
-    if (model === undefined || nameOfMessage(data) !== "response.created") return this.send(data)
+    if (nameOfMessage(data) !== "response.created") return this.send(data)
+    // An upstream that goes on like that is not listened to.
+    if (turns.full) return Effect.void
     return Effect.gen({ self: this }, function* () {
-      if (this.lanes.isBusy(streamId)) {
-        const free = Deferred.makeUnsafe<void>()
-        this.following.set(streamId, free)
-        const awaited = this.steered.get(streamId)
-        if (awaited !== undefined) Deferred.doneUnsafe(awaited, Effect.void)
-        yield* Deferred.await(free)
-      } else this.lanes.occupy(streamId)
       const scope = Scope.forkUnsafe(this.responses)
-      const first = yield* turns.adopt(streamId, data).pipe(Scope.provide(scope))
+      const { opened, start } = yield* turns.adopt(streamId, data).pipe(Scope.provide(scope))
       const lane = streamId === null ? {} : { stream_id: streamId }
+      const model = this.modelOf(turns.provider, streamId, data)
       const body = Buffer.from(JSON.stringify({ type: "response.create", model, input: [], ...lane }))
-      const call = new NativeCall(streamId, Effect.succeed(turns), first)
-      const response = this.relay(body, streamId, call).pipe(Effect.ensuring(Scope.close(scope, Exit.void)))
-      yield* Effect.forkIn(this.carried(response, streamId), this.responses)
+      const response = Effect.suspend(() => {
+        start()
+        return this.relay(body, streamId, new NativeCall(streamId, Effect.succeed(turns), opened))
+      }).pipe(Effect.ensuring(Scope.close(scope, Exit.void)))
+      if (!this.lanes.isBusy(streamId)) {
+        this.lanes.occupy(streamId)
+        return yield* Effect.forkIn(this.carried(response, streamId), this.responses)
+      }
+      this.following.set(streamId, [...(this.following.get(streamId) ?? []), response])
+      const awaited = this.steered.get(streamId)
+      if (awaited !== undefined) Deferred.doneUnsafe(awaited, Effect.void)
     })
   }
+
+  /** The model of a response that nobody asked for, by the name that its client knows, where it knows any. */
+  private modelOf(provider: string, streamId: string | null, created: Buffer): string {
+    const known = this.models.get(onLaneOf(provider, streamId))
+    if (known !== undefined) return known
+    const said = responseModelOf(created) ?? "unknown"
+    return this.options.request.provider === null ? `${provider}/${said}` : said
+  }
 }
+
+/** A provider's part of a lane. */
+const onLaneOf = (provider: string, streamId: string | null): string => `${provider} ${streamId ?? ""}`
 
 const clientGone: End = { by: "client", code: 1001, reason: "" }

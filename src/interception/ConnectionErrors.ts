@@ -25,7 +25,7 @@ export const tooManyLanes = gatewayError(
 export const tooManyWaiting = gatewayError(
   429,
   "rate_limit_exceeded",
-  "Too many requests of this connection are waiting.",
+  "Too many requests of this connection are waiting, or too large ones.",
   { retryAfter: 1 }
 )
 
@@ -34,6 +34,21 @@ export const tooLarge = gatewayError(
   "upstream_malformed",
   "An event of the upstream's is larger than limits.event_bytes."
 )
+
+export const requestTooLarge = (limit: number): GatewayError =>
+  gatewayError(
+    413,
+    "request_too_large",
+    `The request is larger than limits.body_bytes (${limit} bytes), together with what it goes on from.`
+  )
+
+export const nobodyFor = (type: string): GatewayError =>
+  gatewayError(
+    400,
+    "invalid_request",
+    `No WebSocket to a provider is open for the stream or the response that this '${type.slice(0, 100)}' is about.`,
+    { param: "stream_id" }
+  )
 
 export const shuttingDown = gatewayError(503, "shutting_down", "the gateway is shutting down", { retryAfter: 1 })
 

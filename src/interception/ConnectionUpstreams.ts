@@ -1,6 +1,6 @@
 import { Deferred, Duration, Effect, Exit, Scope } from "effect"
 import { type PeerClose, PeerTurns, type UpstreamError, type UpstreamPeer } from "../upstream/Upstream.ts"
-import type { ConnectionOptions } from "./Connection.ts"
+import type { ConnectionOptions } from "./ConnectionOptions.ts"
 import type { Native } from "./ResponseCall.ts"
 
 /** What a connection is told of its upstreams' WebSockets. */
@@ -38,9 +38,20 @@ export class ConnectionUpstreams {
     return this.natives.has(provider)
   }
 
-  /** Some WebSocket that is open. */
-  get open(): PeerTurns | undefined {
-    return [...this.attached].find(({ closing }) => closing === null)
+  /**
+   * The open WebSocket that a message of the client's is about: where the path does not name its provider, that of the
+   * response it names, or of the provider that its lane was last answered by.
+   */
+  about(response: string | null, provider: string | null): PeerTurns | undefined {
+    const open = [...this.attached].filter(({ closing }) => closing === null)
+    if (this.options.request.provider !== null) return open[0]
+    const knowing = response === null ? undefined : open.find((turns) => turns.knows(response))
+    return knowing ?? open.find((turns) => turns.provider === provider)
+  }
+
+  /** Whether any is open. */
+  get isOpen(): boolean {
+    return [...this.attached].some(({ closing }) => closing === null)
   }
 
   /** Closes all of them. */

@@ -313,8 +313,12 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
     })
     const answering = turns.answer(opened, writer)
     const head = headOf(settlement.row.id, opened, model)
+    const fail: Answer["fail"] = (reason) => {
+      const { message } = new UpstreamError({ provider: route.provider.name, reason })
+      return turns.leave(0, { status: "failed", error: recordError(reason.code, message), complete: false })
+    }
     if (opened.transport === "json") {
-      return yield* wholeAnswer(settlement.row.id, head, answering.pull).pipe(
+      return yield* wholeAnswer(settlement.row.id, head, answering.pull, fail).pipe(
         Effect.mapError((error) => {
           const refused = refusal(clientError(error), settlement.row.id, dialect)
           // Whoever asks again has the tools run again.
@@ -329,7 +333,8 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
       head,
       transport: opened.transport,
       pull: answering.pull,
-      keepAlive: () => turns.keepAlive()
+      keepAlive: () => turns.keepAlive(),
+      fail
     })
   })
 
@@ -392,13 +397,13 @@ const headOf = (id: string, opened: OpenedTurn, model: string | null): Head => (
 })
 
 /** A JSON answer's head waits for its body, so that one that breaks off can still be answered with an error. */
-const wholeAnswer = Effect.fnUntraced(function* (id: string, head: Head, pull: FramePull) {
+const wholeAnswer = Effect.fnUntraced(function* (id: string, head: Head, pull: FramePull, fail: Answer["fail"]) {
   const frames = yield* Pull.catchDone(pull, () => Effect.succeed([]))
   const body = frames[0]
   // A body that is too large to hold goes on in parts.
   return body?.kind === "body"
     ? new Answer({ id, head, transport: "json", length: body.length, pull: first([body]) })
-    : new Answer({ id, head, transport: "json", pull: first(frames, pull) })
+    : new Answer({ id, head, transport: "json", pull: first(frames, pull), fail })
 })
 
 /** Relays an answer that is an error: its status, head and body as they came, but for credentials. */

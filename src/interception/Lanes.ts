@@ -11,6 +11,8 @@ export interface LaneLimits {
   readonly lanes: number
   /** How many requests may wait. */
   readonly queued: number
+  /** How many bytes those that wait may have together; as many as they like unless given. */
+  readonly bytes?: number
 }
 
 /** What becomes of a request. */
@@ -30,7 +32,8 @@ export class Lanes<Request> {
   private readonly names = new Set<string>()
   private readonly busy = new Set<string | null>()
   /** Requests that wait, in the order that they came. */
-  private waiting: Array<{ readonly lane: string | null; readonly request: Request }> = []
+  private waiting: Array<{ readonly lane: string | null; readonly request: Request; readonly size: number }> = []
+  private waitingBytes = 0
 
   constructor(limits: LaneLimits) {
     this.limits = limits
@@ -51,14 +54,16 @@ export class Lanes<Request> {
     return this.busy.has(lane)
   }
 
-  /** A request has come. */
-  offer(lane: string | null, request: Request): LaneVerdict {
+  /** A request has come, of so many bytes. */
+  offer(lane: string | null, request: Request, size = 0): LaneVerdict {
     if (lane !== null && !this.names.has(lane) && this.names.size >= this.limits.lanes) return "too-many-lanes"
     const starts = this.isFree(lane) && !this.waiting.some((other) => other.lane === lane)
-    if (!starts && this.waiting.length >= this.limits.queued) return "too-many-waiting"
+    const { bytes = Number.POSITIVE_INFINITY, queued } = this.limits
+    if (!starts && (this.waiting.length >= queued || this.waitingBytes + size > bytes)) return "too-many-waiting"
     if (lane !== null) this.names.add(lane)
     if (!starts) {
-      this.waiting.push({ lane, request })
+      this.waiting.push({ lane, request, size })
+      this.waitingBytes += size
       return "wait"
     }
     this.busy.add(lane)
@@ -80,6 +85,7 @@ export class Lanes<Request> {
     for (const one of this.waiting) {
       if (this.isFree(one.lane) && !blocked.has(one.lane)) {
         this.busy.add(one.lane)
+        this.waitingBytes -= one.size
         starting.push(one.request)
       } else {
         blocked.add(one.lane)
@@ -94,6 +100,7 @@ export class Lanes<Request> {
   drop(): ReadonlyArray<Request> {
     const dropped = this.waiting.map(({ request }) => request)
     this.waiting = []
+    this.waitingBytes = 0
     return dropped
   }
 

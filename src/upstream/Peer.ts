@@ -12,6 +12,8 @@ export interface PeerMessage {
 export interface PeerClose {
   readonly code: number
   readonly reason: string
+  /** Set where the other end has broken the protocol: the code is what it was closed with from here for that. */
+  readonly violated?: true
 }
 
 /** Nothing can be sent any more: the connection is closed, or took nothing for too long. */

@@ -249,7 +249,7 @@ export class WebSocketPeer implements Peer, Watched {
 
   /** What came breaks the protocol, and `ws` closes the connection with the code of that. */
   private readonly onError = (error: NodeJS.ErrnoException): void => {
-    this.endAs({ code: closeCodes[error.code ?? ""] ?? 1002, reason: "" })
+    this.endAs({ code: closeCodes[error.code ?? ""] ?? 1002, reason: "", violated: true })
   }
 
   private readonly onDrain = (): void => {

@@ -403,7 +403,7 @@ describe("what breaks the protocol closes the connection", () => {
       const { client, peer } = yield* peerPair()
       client.send("before")
       client.sendRaw(bytes)
-      assert.deepStrictEqual(yield* peer.closed, { code, reason: "" })
+      assert.deepStrictEqual(yield* peer.closed, { code, reason: "", violated: true })
       assert.strictEqual((yield* client.closed).code, code)
       assert.deepStrictEqual(
         (yield* take(peer, 9)).map(({ data }) => data.toString()),

@@ -23,7 +23,13 @@ export type ClientEvent =
       /** Whether the provider may keep the response. */
       readonly store: boolean
     }
-  | { readonly _tag: "Other"; readonly streamId: string | null; readonly type: string }
+  | {
+      readonly _tag: "Other"
+      readonly streamId: string | null
+      readonly type: string
+      /** The response it is about, where it names one. */
+      readonly response: string | null
+    }
   | { readonly _tag: "Bad"; readonly streamId: string | null; readonly error: GatewayError }
 
 const streamIdForm = /^[A-Za-z0-9_.-]{1,256}$/
@@ -49,7 +55,10 @@ export const readClientEvent = (data: Buffer): ClientEvent => {
     }
   }
   if (typeof type !== "string") return bad("Missing required parameter: 'type'.", "type", streamId)
-  if (type !== "response.create") return { _tag: "Other", streamId, type }
+  if (type !== "response.create") {
+    const response = event.response_id ?? event.previous_response_id
+    return { _tag: "Other", streamId, type, response: typeof response === "string" ? response : null }
+  }
   return {
     _tag: "Create",
     streamId,
@@ -73,9 +82,14 @@ export const nameOfMessage = (data: Buffer): string => nameOf(whole("message", d
 /** Whether a message of this name is the last of its response. */
 export const isLast = (name: string): boolean => terminals.has(name) || name === "error"
 
-/** The id in a `response.created`. */
-export const createdId = (data: Buffer): string | null => {
-  const [span] = locateAll(data, [["response", "id"]])
+/** The id of the response that a message of an upstream holds; `null` where it holds none. */
+export const createdId = (data: Buffer): string | null => textOf(data, "id")
+
+/** The model of the response that a message of an upstream holds; `null` where it says none. */
+export const responseModelOf = (data: Buffer): string | null => textOf(data, "model")
+
+const textOf = (data: Buffer, key: string): string | null => {
+  const [span] = locateAll(data, [["response", key]])
   return !span || data[span.start] !== 0x22 ? null : readString(data, span.start, span.end)
 }
 
