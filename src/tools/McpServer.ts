@@ -161,7 +161,7 @@ export const makeServer = Effect.fnUntraced(function* (
       error = null
       connected.openUnsafe()
       yield* Deferred.succeed(attempted, undefined)
-      if (recovered) yield* Effect.logInfo(`the MCP server ${name} is back, tools: ${tools.length}`)
+      yield* Effect.logInfo(`the MCP server ${name} is ${recovered ? "back" : "connected"}, tools: ${tools.length}`)
       const ask = Effect.andThen(
         Queue.take(doubts),
         refresh(watched).pipe(

@@ -114,12 +114,27 @@ const overHttp = (server: McpServerConfig, url: string, fetch: FetchLike): McpTr
   return { transport, issued, standardError: nothing }
 }
 
+/** What a program needs of Sluice's environment to reach a network, besides what the client library hands on to run it. */
+const networkVariables = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"].flatMap(
+  (name) => [name, name.toLowerCase()]
+)
+
+const networkOf = (environment: NodeJS.ProcessEnv): { [name: string]: string } =>
+  Object.fromEntries(
+    networkVariables.flatMap((name) => {
+      const value = environment[name]
+      return value === undefined ? [] : [[name, value]]
+    })
+  )
+
 const overStdio = (server: McpServerConfig, command: string): McpTransport => {
-  // Of Sluice's own environment the client hands on what programs need to run, and nothing else.
   const transport = new StdioClientTransport({
     command,
     args: [...server.args],
-    env: Object.fromEntries(Object.entries(server.env).map(([name, value]) => [name, Redacted.value(value)])),
+    env: {
+      ...networkOf(process.env),
+      ...Object.fromEntries(Object.entries(server.env).map(([name, value]) => [name, Redacted.value(value)]))
+    },
     stderr: "pipe",
     maxBufferSize: longestMessage
   })
