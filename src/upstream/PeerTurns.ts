@@ -29,6 +29,8 @@ interface Running {
   size: number
   /** Whether its last message has come. */
   ended: boolean
+  /** Its response. */
+  id: string | null
 }
 
 /** A turn that the upstream has begun by itself. */
@@ -47,7 +49,7 @@ const messageCost = 256
 /** A part of a credential at the end of a reason that was cut to its length is one where it has as many characters. */
 const shortestPart = 8
 
-const newTurn = (held: boolean): Running => ({ queue: null, begun: false, held, size: 0, ended: false })
+const newTurn = (held: boolean): Running => ({ queue: null, begun: false, held, size: 0, ended: false, id: null })
 
 /**
  * Turns over one upstream's WebSocket: each on its lane, its messages told from those of others by the name of the lane.
@@ -145,9 +147,15 @@ export class PeerTurns {
     const { queue } = running
     if (!running.held) return
     this.letGo(running)
+    this.begins(lane, running)
     if (queue === null) return
     if (queue.paused) this.pause(queue)
     if (running.ended) this.ends(lane, running)
+  }
+
+  /** Another response of the lane goes on from its last: while one is held, that is not the one held. */
+  private begins(lane: string | null, { id }: Running): void {
+    if (id !== null) this.latest.set(lane, id)
   }
 
   private letGo(running: Running): void {
@@ -268,8 +276,8 @@ export class PeerTurns {
     const last = isLast(name)
     if (name === "response.created" || (last && !running.begun)) {
       running.begun = true
-      const id = createdId(data)
-      if (id !== null) this.latest.set(lane, id)
+      running.id = createdId(data)
+      if (!running.held) this.begins(lane, running)
     }
     // Whoever waits for a message may go on with it at once, to the end of its turn.
     if (last) {

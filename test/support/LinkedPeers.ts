@@ -28,6 +28,12 @@ export class LinkedPeer implements Peer {
     this.other.finish({ code, reason })
   }
 
+  /** Breaks the protocol: the other end closes the connection with the code of that. */
+  violate(code: number): void {
+    this.finish({ code, reason: "" })
+    this.other.finish({ code, reason: "", violated: true })
+  }
+
   /** Takes nothing more until `takeOn`: whoever sends waits. */
   stopTaking(): void {
     this.taking.closeUnsafe()
