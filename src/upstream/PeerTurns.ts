@@ -67,6 +67,8 @@ export class PeerTurns {
   private readonly ending = new Map<string | null, { readonly of: Running; readonly over: Deferred.Deferred<void> }>()
   /** The response that each lane had last. */
   private readonly latest = new Map<string | null, string>()
+  /** The response of each lane that came to its end last. */
+  private readonly over = new Map<string | null, string>()
   /** Whether any lane has a name: until then no message is looked into for one. */
   private named = false
   /** Whether the upstream has named a lane: one that never does is taken to mean the only lane on which a turn runs. */
@@ -199,6 +201,8 @@ export class PeerTurns {
           if (said !== null) this.names = true
           const lane = said ?? this.unsaid(name)
           const message = said === lane ? data : onLane(data, lane)
+          // Said twice, an end is not that of the next.
+          if (isLast(name) && this.isOver(lane, message)) continue
           const running = this.answered(lane, name)
           if (running !== undefined) {
             this.take(lane, running, name, message)
@@ -230,6 +234,11 @@ export class PeerTurns {
     if (!name.startsWith("response.")) return false
     const id = createdId(data)
     return id !== null && this.knows(id)
+  }
+
+  private isOver(lane: string | null, data: Buffer): boolean {
+    const over = this.over.get(lane)
+    return over !== undefined && createdId(data) === over
   }
 
   private masked(text: string): string {
@@ -278,11 +287,13 @@ export class PeerTurns {
       running.begun = true
       running.id = createdId(data)
       if (!running.held) this.begins(lane, running)
+      if (!last) this.over.delete(lane)
     }
     // Whoever waits for a message may go on with it at once, to the end of its turn.
     if (last) {
       this.forget(lane, running)
       running.ended = true
+      if (running.id !== null) this.over.set(lane, running.id)
       if (queue !== null && !running.held) this.ends(lane, running)
     }
     queue?.offer(data)

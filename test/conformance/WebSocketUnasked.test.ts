@@ -192,6 +192,27 @@ describe("behind the end of a response", () => {
       assert.deepStrictEqual(setup.client.received, shown)
     }).pipe(Effect.scoped)
   )
+
+  it.effect("nor is its end, said again, that of the next", () =>
+    Effect.gen(function* () {
+      const setup = yield* socketSetup({ way: "native" })
+      const first = messagesOf("r1", "hi")
+      const second = messagesOf("r2", "ho")
+      setup.client.say(create())
+      yield* asked(setup, 1)
+      for (const message of first) setup.upstream().say(message)
+      yield* settled(setup, 1)
+      setup.client.say(create())
+      yield* asked(setup, 2)
+      for (const message of [first.at(-1)!, ...second]) setup.upstream().say(message)
+      yield* settled(setup, 2)
+      assert.deepStrictEqual(setup.client.received, [...first, ...second])
+      assert.deepStrictEqual(
+        rowsOf(setup).map(({ turns }) => turns[0]!.upstreamResponseId),
+        ["r1", "r2"]
+      )
+    }).pipe(Effect.scoped)
+  )
 })
 
 describe("other events of a client", () => {
