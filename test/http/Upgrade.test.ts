@@ -229,7 +229,7 @@ describe("an accepted WebSocket", () => {
       assert.strictEqual(yield* Deferred.await(taken), limit)
       client.send(Buffer.alloc(limit + 1, "x"))
       assert.strictEqual((yield* client.closed).code, 1009)
-      assert.deepStrictEqual((yield* server.peer).closing(), { code: 1009, reason: "" })
+      assert.deepStrictEqual((yield* server.peer).closing(), { code: 1009, reason: "", violated: true })
     })
   )
 
