@@ -30,6 +30,9 @@ class Model {
   ended = 0
   private readonly setup: SocketSetup
   private readonly running = new Map<string | null, Array<string>>()
+  /** The last message that ended a response, by lane. */
+  private readonly ends = new Map<string | null, string>()
+  private unasked = 0
   private read = 0
   private peer: unknown = null
 
@@ -76,6 +79,23 @@ class Model {
       this.upstream.say(random.pick(["17", Buffer.from([1])]))
       return
     }
+    if (random.chance(2)) {
+      // Half of a response, or all of one, that nobody has asked for, on any lane or one that is not known.
+      const where = random.pick([...lanes, "zz"])
+      const number = this.unasked++
+      const messages = messagesOf(`unasked_${number}`, "text", where).map(
+        (message) => `${message.slice(0, -1)},"unasked":${number}}`
+      )
+      const count = random.chance(50) ? messages.length : 1 + random.below(messages.length - 1)
+      if (count === messages.length) this.ended++
+      for (const message of messages.slice(0, count)) this.say(where, message)
+      return
+    }
+    if (random.chance(2)) {
+      const end = this.ends.get(lane)
+      if (end !== undefined) this.upstream.say(end)
+      return
+    }
     const left = this.running.get(lane)
     if (left === undefined || left.length === 0) return
     if (random.chance(4)) {
@@ -86,7 +106,10 @@ class Model {
       return
     }
     const message = left.shift()!
-    if (message.includes('"type":"response.completed"')) this.ended++
+    if (message.includes('"type":"response.completed"')) {
+      this.ended++
+      this.ends.set(lane, message)
+    }
     this.say(lane, message)
   }
 }
@@ -100,6 +123,9 @@ const isSubsequence = (part: ReadonlyArray<string>, all: ReadonlyArray<string>):
 
 /** What is said, by whichever name of the model. */
 const unnamed = (message: string): string => message.replace(/"model":"[^"]*"/, "")
+
+/** Which of the responses that nobody asked for a message is of. */
+const unaskedOf = (message: string): unknown => (JSON.parse(message) as { unasked?: unknown }).unasked ?? null
 
 const closes = [1000, 1001, 1005, 1006, 1008, 1011, 1012, 3000, 4999]
 
@@ -174,13 +200,15 @@ const run = Effect.fnUntraced(function* (mode: (typeof modes)[number], seed: num
   assert.strictEqual(new Set(turns).size, turns.length)
   if (!native) return
   assert.isAtMost(setup.closes().filter((status) => status === "completed").length, model.ended)
-  for (const lane of lanes) {
+  for (const lane of [...lanes, "zz"]) {
     const own = client.received.filter((text) => text.startsWith("{") && laneOf(text) === lane)
     const shown = own.filter((text) => !/^\{"type":"(?:error|keepalive)"/.test(text))
-    assert.isTrue(
-      isSubsequence(shown.map(unnamed), (model.said.get(lane) ?? []).map(unnamed)),
-      `the order of lane ${lane}`
-    )
+    const said = model.said.get(lane) ?? []
+    // A response that nobody asked for is shown behind those of its lane that were, whatever came first.
+    for (const which of new Set([...shown, ...said].map(unaskedOf))) {
+      const [seen, sent] = [shown, said].map((all) => all.filter((text) => unaskedOf(text) === which).map(unnamed))
+      assert.isTrue(isSubsequence(seen!, sent!), `the order of lane ${lane}, ${which ?? "asked"}`)
+    }
     const asked = (upstream?.received ?? []).filter((text) => laneOf(text) === lane && text.includes('"input"'))
     const numbers = asked.map((text) => Number((JSON.parse(text) as { input: string }).input))
     assert.deepStrictEqual(
