@@ -441,6 +441,7 @@ describe("WebSockets of the real process", { concurrent: true, timeout: 60_000 }
       const native = yield* WebSocketClient.connect(`${gateway.url}/up/v1/responses`)
       native.send({ type: "response.create", model: "m", input: "hi" })
       const up = yield* upstream.connection(0)
+      yield* up.received(1)
       up.send({ type: "response.created", sequence_number: 0, response: { id: "resp_1", status: "in_progress" } })
       for (const client of [bridged, native]) yield* client.received(1)
       gateway.kill("SIGTERM")
