@@ -283,11 +283,12 @@ export class PeerTurns {
   private take(lane: string | null, running: Running, name: string, data: Buffer): void {
     const { queue } = running
     const last = isLast(name)
-    if (name === "response.created" || (last && !running.begun)) {
+    if (!running.begun && (name === "response.created" || last)) {
       running.begun = true
       running.id = createdId(data)
       if (!running.held) this.begins(lane, running)
-      if (!last) this.over.delete(lane)
+      // Some upstreams give all their responses one id.
+      if (!last && this.over.get(lane) === running.id) this.over.delete(lane)
     }
     // Whoever waits for a message may go on with it at once, to the end of its turn.
     if (last) {

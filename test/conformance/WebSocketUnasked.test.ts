@@ -204,7 +204,8 @@ describe("behind the end of a response", () => {
       yield* settled(setup, 1)
       setup.client.say(create())
       yield* asked(setup, 2)
-      for (const message of [first.at(-1)!, ...second]) setup.upstream().say(message)
+      const [created, ...rest] = second
+      for (const message of [first.at(-1)!, created!, first.at(-1)!, ...rest]) setup.upstream().say(message)
       yield* settled(setup, 2)
       assert.deepStrictEqual(setup.client.received, [...first, ...second])
       assert.deepStrictEqual(
