@@ -1,5 +1,5 @@
 import { Deferred, Duration, Effect, Exit, Scope } from "effect"
-import { type PeerClose, PeerTurns, type UpstreamError, type UpstreamPeer } from "../upstream/Upstream.ts"
+import { type PeerClose, PeerTurns, Unreachable, UpstreamError, type UpstreamPeer } from "../upstream/Upstream.ts"
 import type { ConnectionOptions } from "./ConnectionOptions.ts"
 import type { Native } from "./ResponseCall.ts"
 
@@ -85,6 +85,7 @@ export class ConnectionUpstreams {
       const scope = Scope.forkUnsafe(this.scope)
       return this.options.upstream.connect({ provider, path, query, headers, credential }).pipe(
         Scope.provide(scope),
+        Effect.mapError(asUnreachable),
         Effect.flatMap((upstream) => this.attach(provider, upstream, () => Scope.close(scope, Exit.void))),
         Effect.onExit((exit) => {
           if (Exit.isFailure(exit) && this.natives.get(provider) === native) this.natives.delete(provider)
@@ -120,3 +121,15 @@ export class ConnectionUpstreams {
     return Effect.as(Effect.forkIn(gone, this.scope, { startImmediately: true }), turns)
   }
 }
+
+/**
+ * A handshake that a provider refuses is, for a client that is connected already, no answer to its request: a status of
+ * it, such as 426 or 401, would be taken for one.
+ */
+const asUnreachable = (error: UpstreamError): UpstreamError =>
+  error.reason._tag === "Declined"
+    ? new UpstreamError({
+        provider: error.provider,
+        reason: new Unreachable({ detail: `its WebSocket was refused: ${error.reason.message}` })
+      })
+    : error

@@ -27,7 +27,7 @@ import { uuidV7 } from "./Uuid.ts"
 
 /** What the engine takes from the configuration. */
 export interface InterceptionSettings {
-  readonly limits: { readonly event_bytes: number; readonly drain: Duration.Duration }
+  readonly limits: { readonly body_bytes: number; readonly event_bytes: number; readonly drain: Duration.Duration }
   readonly recorder: { readonly on_failure: "refuse" | "continue" }
   readonly tools: {
     readonly max_turns: number
@@ -196,7 +196,11 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
     const whole =
       find === null || dialect.memory === undefined
         ? request.body
-        : dialect.memory.recall(request.body, (key) => find(memoryKey(route.provider.name, key)))
+        : dialect.memory.recall(
+            request.body,
+            (key) => find(memoryKey(route.provider.name, key)),
+            settings.limits.body_bytes
+          )
     const renamed = route.model !== null && route.model !== asked.model
     const withModel = renamed ? dialect.edit.model(whole, route.model!) : whole
     const withUsage = route.provider.askUsage ? dialect.edit.askForUsage(asked, withModel) : withModel

@@ -1,9 +1,10 @@
 import type { GatewayError } from "../dialect/GatewayError.ts"
-import { gatewayError } from "../dialect/GatewayError.ts"
+import { gatewayError, openAiErrorType } from "../dialect/GatewayError.ts"
 import { isObject } from "../dialect/Json.ts"
 import { nameOf } from "../dialect/openai-responses/Events.ts"
 import { errorOnLane, onLane } from "../dialect/openai-responses/ClientEvents.ts"
 import { whole } from "../wire/Frame.ts"
+import { locate } from "../wire/JsonSpan.ts"
 import type { Frame } from "../wire/Frame.ts"
 import type { Head, Refused } from "./InboundRequest.ts"
 
@@ -66,17 +67,27 @@ const bodyMessage = (frame: Frame): Buffer => {
 export const refusedMessage = ({ body, code, detail, headers, status }: Refused, lane: string | null): Buffer =>
   errorOnLane(errorOf(body, { status, code, message: detail, retryAfter: headers["retry-after"] }), lane)
 
-/** An answer of an upstream that is an error, as a message. */
+/** The first byte of a JSON object. */
+const brace = 0x7b
+
+/** Headers of an error that clients wait by, or show: an error frame has them in itself. */
+const ofErrors = /^(?:retry-after|retry-after-ms|x-ratelimit-.*|x-codex-.*)$/
+
+/** An answer of an upstream that is an error, as a message: its error object as it came, and what its head says of limits. */
 export const errorAnswerMessage = (head: Head, body: Frame, lane: string | null): Buffer => {
-  const { headers, status } = head
-  const retryAfter = headers["retry-after"]
-  const said = {
-    status,
-    code: "upstream_error",
-    message: body.data.slice(0, 1000),
-    retryAfter: String(retryAfter ?? "")
-  }
-  return errorOnLane(errorOf(body.data, said), lane)
+  const { status } = head
+  const data = body.dataBytes
+  const span = locate(data, ["error"])
+  const isError = span !== null && data[span.start] === brace
+  const message = body.data.slice(0, 1000)
+  const error = isError
+    ? data.toString("utf8", span.start, span.end)
+    : JSON.stringify({ type: openAiErrorType(status), code: "upstream_error", message, param: null })
+  const headers = Object.entries(head.headers)
+    .filter(([name]) => ofErrors.test(name))
+    .map(([name, value]) => [name, typeof value === "string" ? value : value.join(", ")])
+  const shown = headers.length === 0 ? "" : `,"headers":${JSON.stringify(Object.fromEntries(headers))}`
+  return onLane(Buffer.from(`{"type":"error","status":${status},"error":${error}${shown}}`), lane)
 }
 
 /** What an error body says, where it says it in the form of its protocol. */

@@ -78,6 +78,9 @@ interface Provider extends RoutedProvider {
   readonly dialer: Dialer
 }
 
+/** How long a handshake may take in all, in milliseconds: Codex waits 15 seconds for one. */
+const handshake = 10_000
+
 /** Where the simulated provider would be, if it were anywhere. */
 const nowhere = "http://simulated.invalid/v1"
 
@@ -174,7 +177,7 @@ export const layer = (config: SluiceConfig): Layer.Layer<Upstream, never, IdleTi
         }
       })
 
-      const dialLimits = { firstFrame, times: config.retries.times, maxWait }
+      const dialLimits = { firstFrame: Math.min(firstFrame, handshake), times: config.retries.times, maxWait }
 
       const connect = Effect.fnUntraced(function* (request: Handshake) {
         const provider = providers.get(request.provider)

@@ -7,7 +7,16 @@ import type { Peer } from "./Peer.ts"
 
 export type { ChunkQueue } from "./ChunkQueue.ts"
 export { type Credential, mask as maskText, maskBytes } from "./Credential.ts"
-export { Cut, Declined, type HeaderMap, Malformed, OutOfTurns, ShuttingDown, UpstreamError } from "./Exchange.ts"
+export {
+  Cut,
+  Declined,
+  type HeaderMap,
+  Malformed,
+  OutOfTurns,
+  ShuttingDown,
+  Unreachable,
+  UpstreamError
+} from "./Exchange.ts"
 export { localTurn } from "./LocalTurn.ts"
 export { PeerTurns } from "./PeerTurns.ts"
 export { type Peer, type PeerClose, PeerGone, type PeerMessage } from "./Peer.ts"

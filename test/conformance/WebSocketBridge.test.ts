@@ -168,6 +168,20 @@ describe("what a bridged client is shown", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.effect("all that an error says, and what its head says of limits", () =>
+    Effect.gen(function* () {
+      const error = '{"type":"usage_limit_reached","message":"spent","plan_type":"pro","resets_at":1800000000}'
+      const limits = { "x-codex-primary-used-percent": "100", "x-ratelimit-reset-requests": "1s", "retry-after": "9" }
+      const turns = [Turn.error(429, `{ "error" : ${error} }`, { ...limits, "content-type": "application/json" })]
+      const setup = yield* socketSetup({ way: "bridged", turns })
+      setup.client.say(create())
+      yield* settled(setup, 1)
+      const [text] = setup.client.received
+      assert.include(text, `"error":${error}`)
+      assert.deepStrictEqual(JSON.parse(text!).headers, limits)
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("the model by the name that it used", () =>
     Effect.gen(function* () {
       const turns = [Turn.sse(eventsOf("r1", "hi", "slow-2025"))]

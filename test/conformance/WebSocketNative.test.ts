@@ -118,9 +118,8 @@ describe("a connection whose responses pick their providers", () => {
       }
       assert.deepStrictEqual(
         setup.client.events.map(({ status }) => status),
-        [502, 504, 429]
+        [502, 504, 502]
       )
-      assert.deepInclude(setup.client.events[2]!, { headers: { "retry-after": "5" } })
       assert.isNull(setup.client.closing())
       setup.client.say(create({ model: "up/m" }))
       yield* settleDown(() => setup.dials() === 4)

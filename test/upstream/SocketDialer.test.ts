@@ -375,7 +375,7 @@ describe("connecting to a provider", () => {
       })
       const there = yield* upstream.connection(0)
       there.send("x".repeat(2_001))
-      assert.deepStrictEqual(yield* peer.closed, { code: 1009, reason: "" })
+      assert.deepStrictEqual(yield* peer.closed, { code: 1009, reason: "", violated: true })
       assert.strictEqual((yield* there.closed).code, 1009)
     })
   )
