@@ -168,7 +168,7 @@ describe("Codex", () => {
       // Where the WebSocket is not refused with 426, it tries for seconds.
       assert.isBelow(said.milliseconds, 5_000, said.output)
       assert.deepStrictEqual(statusesOf(yield* recordsOf(gateway)), [
-        ["rejected", "bad_request"],
+        ["rejected", "upstream_status"],
         ["completed", undefined]
       ])
     })
