@@ -218,7 +218,7 @@ describe("close both (law 4), over WebSockets", () => {
             const { status } = yield* Effect.flip(connecting)
             return assert.strictEqual(status, 502)
           }
-          const client: ClientSocket = yield* Effect.orDie(Effect.mapError(connecting, ({ text }) => new Error(text)))
+          const client: ClientSocket = yield* Effect.catch(connecting, ({ text }) => Effect.die(text))
           const create = () =>
             client.send({ type: "response.create", model: phase, input: number, metadata: { number, phase } })
           switch (phase) {
