@@ -15,6 +15,7 @@ import {
 import { type FramePull, first } from "./Answer.ts"
 import { type Ending, recordError, type Settlement, type TurnProgress, type TurnSight } from "./Settlement.ts"
 import type { Decode } from "./stages/Decode.ts"
+import { Keep } from "./stages/Keep.ts"
 import { Read } from "./stages/Read.ts"
 import { compose, type Stage, through } from "./stages/Stage.ts"
 import { write } from "./stages/Write.ts"
@@ -33,6 +34,8 @@ export class Answering {
   private readonly scope: Scope.Closeable
   private readonly provider: string
   private readonly decode: Decode
+  /** What came, where another turn may go on from this one. */
+  private readonly keep: Keep | null
   private readonly reader: TurnReader
   private readonly read: Read
   private readonly writer: AnswerWriter
@@ -64,7 +67,7 @@ export class Answering {
     /** Holds the upstream's connection. */
     readonly scope: Scope.Closeable
     readonly provider: string
-    readonly decode: Decode
+    readonly decode: () => Decode
     readonly reader: TurnReader
     readonly writer: AnswerWriter
     readonly timers: IdleTimers["Service"]
@@ -74,7 +77,7 @@ export class Answering {
     readonly namedEnd: boolean
     /** The form in which the client is told of what goes wrong; the upstream's transport where it is the client's, too. */
     readonly shown: TransportName
-    /** How many bytes of the turn's frames are kept for a turn that goes on from it; 0 where none can. */
+    /** How many bytes of the turn's answer are kept for a turn that goes on from it; 0 where none can. */
     readonly keep: number
     /** Told of a turn that ends the answer well, before that is recorded. */
     readonly beforeEnd: ((answering: Answering) => void) | null
@@ -85,7 +88,8 @@ export class Answering {
     this.opened = options.opened
     this.scope = options.scope
     this.provider = options.provider
-    this.decode = options.decode
+    this.decode = options.decode()
+    this.keep = options.keep === 0 ? null : new Keep(this.decode, options.decode, options.keep)
     this.reader = options.reader
     this.writer = options.writer
     this.timers = options.timers
@@ -94,8 +98,8 @@ export class Answering {
     this.goOn = options.goOn
     this.beforeEnd = options.beforeEnd
     this.shownAs = options.shown
-    this.read = new Read(options.reader, options.keep)
-    this.stages = compose(compose(this.decode, this.read), write(this.writer, options.progress.index))
+    this.read = new Read(options.reader)
+    this.stages = compose(compose(this.keep ?? this.decode, this.read), write(this.writer, options.progress.index))
     this.pull = this.settling(through(this.stages, (ended) => this.verdict(ended))(options.opened.body.pull))
   }
 
@@ -240,7 +244,7 @@ export class Answering {
 
   /** The frames as they came; `null` where they were too many to be kept. */
   get kept(): ReadonlyArray<Frame> | null {
-    return this.read.kept
+    return this.keep?.frames(this.read.frames) ?? null
   }
 
   /** The end of the answer with a turn whose client calls stay, once its injected ones have been run. */

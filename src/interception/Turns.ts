@@ -104,7 +104,7 @@ export class Turns {
       opened,
       scope: this.turnScope,
       provider,
-      decode: decode(opened.transport, readable(dialect, opened) ? eventBytes : 0, dialect.terminalEvents),
+      decode: () => decode(opened.transport, readable(dialect, opened) ? eventBytes : 0, dialect.terminalEvents),
       reader: dialect.turn(this.mayGoOn ? { asked, injected: this.injected } : { asked }),
       writer,
       timers,
@@ -191,7 +191,8 @@ export class Turns {
       return yield* this.error(new Malformed({ detail: "it announced a tool call and never made it" }))
     }
     const results = yield* this.runTools(progress, injected)
-    const output = turn.kept === null ? null : dialect.output(turn.kept)
+    const { kept } = turn
+    const output = kept === null ? null : dialect.output(kept)
     const { responseId } = sight.summary
     if (output !== null) {
       this.hidden.push({ output, injected: new Set(injected.map((call) => call.callId)), results, responseId })
@@ -219,7 +220,8 @@ export class Turns {
     if (this.hidden.length === 0 || dialect.memory === undefined) return
     // A turn that ended on calls of both sides is among them.
     if (!turn.progress.settled) {
-      const output = turn.kept === null ? null : dialect.output(turn.kept)
+      const { kept } = turn
+      const output = kept === null ? null : dialect.output(kept)
       if (output === null) return
       this.hidden.push({ output, injected: noCalls, results: [], responseId: turn.sight.summary.responseId })
     }
