@@ -192,7 +192,16 @@ describe("close both (law 4), over WebSockets", () => {
                 assert.isAtMost(open.gateway, sockets, "sockets of the gateway")
               })
             ),
-            Effect.andThen(holding)
+            // A second after a call that was broken off the MCP server's tools are listed once more.
+            Effect.andThen(
+              holding.pipe(
+                Effect.repeat({
+                  schedule: Schedule.spaced("200 millis"),
+                  times: 25,
+                  until: ({ fibers }) => fibers <= fresh.fibers
+                })
+              )
+            )
           )
 
         /** How long after their clients the upstreams were left, in milliseconds. */
