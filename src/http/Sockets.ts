@@ -74,7 +74,7 @@ const refused = (
   code: ErrorCode = "bad_request"
 ): HandshakeRefused => ({ error, headers, code })
 
-/** The WebSocket of the provider that the path names, where it has any. */
+/** The WebSocket of the provider that the path names; `null` where it takes none. */
 const dial = Effect.fnUntraced(function* (upstream: Upstream["Service"], request: ConnectionRequest) {
   const { credential, headers, path, provider, query } = request
   if (provider === null) return null

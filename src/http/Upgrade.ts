@@ -7,8 +7,8 @@ import { connectionOptions, WebSocketPeer } from "../upstream/WebSocketPeer.ts"
 import { wantsWebSocket } from "./Requests.ts"
 
 /**
- * A handshake that cannot be accepted. Nothing was written: whoever asked for it is answered on the response as any
- * other request, with `status` and `headers`.
+ * A handshake that cannot be accepted. Nothing was written: whoever asked for it is answered on the response like
+ * every other request, with `status` and `headers`.
  */
 export class UpgradeFailed extends Data.TaggedError("UpgradeFailed")<{
   readonly status: 400 | 426

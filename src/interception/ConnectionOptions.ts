@@ -21,7 +21,7 @@ export interface ConnectionSettings {
 export interface ConnectionOptions {
   readonly client: Peer
   readonly request: ConnectionRequest
-  /** The WebSocket to the provider that the path names, where that has any: it was opened before the client's. */
+  /** The WebSocket to the provider that the path names; `null` where it takes none. It was opened before the client's. */
   readonly dialled: UpstreamPeer | null
   readonly settings: ConnectionSettings
   readonly interception: Interception["Service"]
