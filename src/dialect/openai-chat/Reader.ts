@@ -18,6 +18,8 @@ export class ChatReader implements TurnReader {
   private readonly expected: number
   /** The shape of the last chunk that had nothing but text in it. */
   private shape: Shape | null = null
+  /** Whether there was such a chunk. The first is seldom like those behind it: it says whose text it is. */
+  private textSeen = false
   private readonly texts = new SharedText()
   ended = false
   private responseId: string | null = null
@@ -132,7 +134,10 @@ export class ChatReader implements TurnReader {
       this.conclude()
     }
     if (frame.kind !== "body") {
-      if (isPlainText(chunk)) this.shape = shapeOf(frame)
+      if (isPlainText(chunk)) {
+        if (this.textSeen) this.shape = shapeOf(frame)
+        this.textSeen = true
+      }
       return
     }
     // A body is whole or it is not there: it needs no finish reason to be at its end.
@@ -263,13 +268,15 @@ const isPlainText = (chunk: JsonObject): boolean => {
 }
 
 /** What may differ between chunks of text: the text, the padding that hides how long it is, and what names the chunk. */
-const differing = [["id"], ["created"], ["choices", 0, "delta", "content"], ["obfuscation"]]
+const differing = [["choices", 0, "delta", "content"], ["obfuscation"], ["id"], ["created"]]
 
 /** The shape of a chunk of text. */
 const shapeOf = (frame: Frame): Shape | null => {
   if (frame.lines !== 1) return null
   const data = frame.source.subarray(frame.dataStart, frame.dataEnd)
-  const spans = locateAll(data, differing).filter((span) => span !== null)
-  spans.sort((a, b) => a.start - b.start)
-  return Shape.of(data.toString("latin1"), spans)
+  const located = locateAll(data, differing)
+  const [text, padding] = located
+  const spans = located.filter((span) => span !== null).sort((a, b) => a.start - b.start)
+  const unsteady = spans.findIndex((span) => span === text || span === padding)
+  return Shape.of(data.toString("latin1"), spans, unsteady === -1 ? spans.length : unsteady)
 }
