@@ -4,46 +4,15 @@ import { ScriptedTools } from "../../src/testing/index.ts"
 import { Random } from "../wire/Random.ts"
 import { dialects, transports } from "./Dialects.ts"
 import { awkward, disguise, inLines } from "./Noise.ts"
-import { leavingFinished, leavingUnfinished, otherWaysOut } from "./OtherWaysOut.ts"
 import { answering, edits, headersOf, loop, recordsOf, say, sent, think, turnsOf } from "./toolloop/Loop.ts"
 import { hiddenNames } from "./toolloop/Names.ts"
-import { finishedWaysOut, upstreamWaysOut } from "./UpstreamWaysOut.ts"
-import { goOut, settingOf, type WayOut } from "./WayOut.ts"
-import { failedEarly, said } from "./WayOutParts.ts"
+import { goOut, settingOf } from "./WayOut.ts"
+import { waysOutOf } from "./WaysOut.ts"
 
 const unused = ScriptedTools.layer(answering)
 
 describe.each(dialects)("in $name, with tools that nobody calls", (dialect) => {
-  const malformed = dialect.malformed.map(
-    (one): WayOut => ({
-      name: `an event that is ${one.name}`,
-      transport: "sse",
-      turns: (it) => [it.turn([...it.events.body, one.event, ...it.events.finish, it.events.end])],
-      expected: failedEarly("malformed"),
-      saw: (it) => ({ text: said(it), errorEvent: "upstream_malformed" })
-    })
-  )
-  const cut = dialect.cutStreams.map(
-    (one): WayOut => ({
-      name: `a stream that ends with ${one.name}`,
-      transport: "sse",
-      turns: (it) => [it.turn(one.body)],
-      expected: {
-        status: "failed",
-        error: "upstream_cut",
-        ...(one.usage === undefined ? { provenance: "unknown" } : { provenance: "partial", usage: one.usage })
-      },
-      saw: () => ({ text: one.delivered, errorEvent: "upstream_cut" }),
-      ...(one.request === undefined ? {} : { request: one.request })
-    })
-  )
-  const behindFinish = dialect.leftAfterFinish === "completed" ? leavingFinished : leavingUnfinished
-  const finished = dialect.events({}).finish.length === 0 ? [] : [...finishedWaysOut, ...behindFinish]
-  const rows = [...upstreamWaysOut, ...otherWaysOut, ...malformed, ...cut, ...finished].flatMap((way) =>
-    transports
-      .filter((transport) => (way.transport ?? transport) === transport)
-      .map((transport) => ({ way, transport, title: `${transport}: ${way.name}` }))
-  )
+  const rows = waysOutOf(dialect)
 
   it.effect.each(rows)("the way out is the same: $title", ({ transport, way }) =>
     Effect.provide(goOut(dialect, transport, way), unused)

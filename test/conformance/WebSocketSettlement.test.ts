@@ -6,30 +6,16 @@ import type { Step, Turn } from "../../src/testing/index.ts"
 import { settleDown } from "./Engine.ts"
 import type { Expected } from "./DialectCase.ts"
 import { openAiResponsesCase as dialect } from "./OpenAiResponsesCase.ts"
-import { otherWaysOut } from "./OtherWaysOut.ts"
-import { upstreamWaysOut } from "./UpstreamWaysOut.ts"
 import { type RunningCall, type Saw, settingOf, type WayOut } from "./WayOut.ts"
-import { failedEarly, said } from "./WayOutParts.ts"
+import { commonWaysOut } from "./WaysOut.ts"
 import { asked, messagesIn, settled, type SocketSetup, socketSetup, type Way, ways } from "./WebSocketSetup.ts"
-
-const malformed = dialect.malformed.map(
-  (one): WayOut => ({
-    name: `an event that is ${one.name}`,
-    transport: "sse",
-    turns: (it) => [it.turn([...it.events.body, one.event, it.events.end])],
-    expected: failedEarly("malformed"),
-    saw: (it) => ({ text: said(it), errorEvent: "upstream_malformed" })
-  })
-)
 
 /** Frames that are shown in parts are none of a WebSocket's. */
 const inParts = /flows on unread|flowed on unread/
 /** What only HTTP has: an answer's head, its statuses, and a body that ends by itself. */
 const ofHttp = /head|upstream's [45]|body breaks|connection that|no connection|attempt|\[DONE\]|no second/i
 
-const rows = [...upstreamWaysOut, ...otherWaysOut, ...malformed].filter(
-  (row) => row.transport !== "json" && !inParts.test(row.name)
-)
+const rows = commonWaysOut(dialect).filter((row) => row.transport !== "json" && !inParts.test(row.name))
 
 const table = ways.flatMap((way) =>
   rows
