@@ -13,6 +13,10 @@ export const jsonText = (value: unknown): string | null => {
 export const isObject = (value: unknown): value is JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
+/** The elements of a list that are objects; none where it is no list. */
+export const objectsOf = (list: unknown): ReadonlyArray<JsonObject> =>
+  Array.isArray(list) ? list.filter(isObject) : []
+
 /** A member of an object that came as JSON. What every object inherits, as `constructor`, is none. */
 export const memberOf = (object: JsonObject, key: string): unknown =>
   Object.hasOwn(object, key) ? object[key] : undefined
@@ -21,4 +25,14 @@ export const memberOf = (object: JsonObject, key: string): unknown =>
 export const setMember = (object: { [key: string]: unknown }, key: string, value: unknown): void => {
   if (key !== "__proto__") object[key] = value
   else Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true })
+}
+
+/** A JSON text as a value; `undefined` where it is none. */
+export const parsed = (text: string | null): unknown => {
+  if (text === null) return undefined
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
 }

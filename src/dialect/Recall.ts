@@ -2,15 +2,13 @@
  * Finding an answer that a client repeats, and the places in it where something was hidden from the client: the part of
  * remembering that is the same in every dialect.
  */
-import { hash } from "node:crypto"
 import { type Edit, edit } from "../wire/JsonSpan.ts"
 import { digestOf } from "./Arguments.ts"
 import type { DialectName } from "./Dialect.ts"
-import { isObject, type JsonObject } from "./Json.ts"
+import { isObject, objectsOf, parsed } from "./Json.ts"
+import { digest, type Marks, mark } from "./Marks.ts"
+import { withoutSpace } from "./Said.ts"
 import type { HiddenTurn, MemoryEntry } from "./ToolMemory.ts"
-
-/** What tells one part of an answer from others of its kind: parts that share a mark are the same. */
-export type Marks = ReadonlyArray<string>
 
 /** A part of an answer as a client repeats it: a block, an item, or the text of a message. */
 export interface Unit {
@@ -98,87 +96,11 @@ export interface KeptAnswer {
 /** What is written in another form gets another version: of what an older Sluice kept nothing is guessed. */
 const version = 2
 
-/** Text that is short whatever it is made of. */
-export const digest = (text: string): string => hash("sha256", text, "base64url")
-
-/** A mark of something. */
-export const mark = (...of: ReadonlyArray<string>): string => digest(JSON.stringify(of))
-
 /** The mark of a client's call: whoever repeats it must repeat all of it. */
 export const callMark = ({ id, name, arguments: given }: KnownCall): string => mark("call", id, name, digestOf(given))
 
 /** A call by what no other call of a conversation has. */
 export const callName = (id: string, name: string): string => JSON.stringify([id, name])
-
-/**
- * What has been said in a conversation up to a place, told in its order and taken in once: the texts of both sides and
- * the ids of calls. Instructions and thoughts are left out, and so is white space, as clients change these between two
- * requests. Two answers that look alike are told apart by it; where a client has shortened its history, nothing is found.
- */
-export class Said {
-  private so: string
-  private user = ""
-  private answered: Array<string> = []
-
-  /** @param session the session's id, where one is known: what looks alike in another session is another answer */
-  constructor(session: string | null) {
-    this.so = session === null ? "" : mark("session", session)
-  }
-
-  /** A person said something. Clients cut that into parts, or join those. */
-  byUser(content: unknown): void {
-    if (typeof content === "string") this.user += withoutSpace(withoutNotes(content))
-    else for (const { text } of objectsOf(content)) if (typeof text === "string") this.byUser(text)
-  }
-
-  /** The result of a call was brought; in which order those come matters to nobody. */
-  byTool(callId: string): void {
-    this.answered.push(callId)
-  }
-
-  byAssistant(text: string, callIds: ReadonlyArray<string>): void {
-    const said = withoutSpace(text)
-    if (said !== "" || callIds.length > 0) this.so = digest(`${this.stand()} ${callIds.join(" ")}\n${said}`)
-  }
-
-  /** What tells the place from all others; the same until more is said. */
-  stand(): string {
-    const { answered, user } = this
-    if (user !== "" || answered.length > 0) {
-      this.so = digest(`${this.so} ${answered.sort().join(" ")}\n${user}`)
-      this.user = ""
-      this.answered = []
-    }
-    return this.so
-  }
-}
-
-/** What clients put into a person's words by themselves, and change later. */
-const notes = ["system-reminder", "environment_context", "user_instructions"].map((name) => ({
-  from: `<${name}>`,
-  to: `</${name}>`
-}))
-
-const withoutNotes = (text: string): string => {
-  let left = text
-  for (const { from, to } of notes) {
-    let start = left.indexOf(from)
-    if (start < 0) continue
-    let said = ""
-    let end = 0
-    while (start >= 0) {
-      const close = left.indexOf(to, start)
-      if (close < 0) break
-      said += left.slice(end, start)
-      end = close + to.length
-      start = left.indexOf(from, end)
-    }
-    left = said + left.slice(end)
-  }
-  return left
-}
-
-const withoutSpace = (text: string): string => text.replace(/\s+/g, "")
 
 /** How much of a text is in its key, from the end: `align` compares all of it. */
 const keyLength = 256
@@ -348,16 +270,6 @@ const read = (key: string, find: Find): KeptAnswer | null => {
 const isKept = (value: unknown): value is KeptAnswer =>
   isObject(value) && value.version === version && Array.isArray(value.turns)
 
-/** A JSON text as a value; `undefined` where it is none. */
-export const parsed = (text: string | null): unknown => {
-  if (text === null) return undefined
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
 /** A piece of a turn as it is put together again. */
 export type Piece =
   /** What a client repeats. */
@@ -486,10 +398,6 @@ export const readTurns = (
   }
   return all
 }
-
-/** The elements of a list that are objects; none where it is no list. */
-export const objectsOf = (list: unknown): ReadonlyArray<JsonObject> =>
-  Array.isArray(list) ? list.filter(isObject) : []
 
 /** The text of a content that is a string or has parts with text. */
 export const textOf = (content: unknown): string => {

@@ -1,7 +1,7 @@
 import type { BadRequest } from "./Dialect.ts"
 import { withoutMark } from "../wire/Frame.ts"
 import { deepestParsed, isDeeperThan } from "../wire/JsonDepth.ts"
-import { isObject, type JsonObject } from "./Json.ts"
+import { isObject, type JsonObject, parsed } from "./Json.ts"
 
 /** Why a request cannot be read. */
 export const bad = (message: string, param: string | null = null): BadRequest => ({
@@ -25,15 +25,7 @@ export const readBody = <View>(
   if (isDeeperThan(text, deepestParsed)) {
     return bad(`The request body is nested deeper than ${deepestParsed} levels.`)
   }
-  const body = parse(text)
+  const body = parsed(text)
   if (body === undefined) return bad("The request body is not valid JSON.")
   return isObject(body) ? read(body) : bad(notObject)
-}
-
-const parse = (text: string): unknown => {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

@@ -1,7 +1,7 @@
 import type { Frame } from "../../wire/Frame.ts"
 import { type Edit, edit, elements, locate, members, set } from "../../wire/JsonSpan.ts"
 import { answerIds } from "../CallIds.ts"
-import { isObject, type JsonObject } from "../Json.ts"
+import { isObject, type JsonObject, parsed } from "../Json.ts"
 
 /** The content blocks of a message, as they stand. `null` where they are in no list. */
 export const blocksOf = (message: Buffer): Array<string> | null => {
@@ -127,7 +127,8 @@ const blockText = (block: Block): string => {
   }
   const written = input.join("")
   if (input.length > 0 && (written !== "" || !isObject(begun) || !isObject(begun.input)))
-    put("input", isObjectText(written) ? written : "{}")
+    // Anthropic takes nothing but an object as the input of a tool.
+    put("input", isObject(parsed(written)) ? written : "{}")
   if (citations.length > 0) {
     const list = locate(raw, ["citations"])
     const before = (list === null ? null : elements(raw, list)) ?? []
@@ -137,13 +138,4 @@ const blockText = (block: Block): string => {
     )
   }
   return String(edit(raw, edits))
-}
-
-/** Whether a text is what Anthropic takes as the input of a tool. */
-const isObjectText = (text: string): boolean => {
-  try {
-    return isObject(JSON.parse(text))
-  } catch {
-    return false
-  }
 }

@@ -1,89 +1,20 @@
 import { type Edit, locateAll, type Span, set } from "../../wire/JsonSpan.ts"
 import { digestOf } from "../Arguments.ts"
-import { isObject, type JsonObject } from "../Json.ts"
+import { isObject, type JsonObject, objectsOf, parsed } from "../Json.ts"
+import { type Marks, mark } from "../Marks.ts"
+import { type FoundMessage, messageMemory } from "../MessageMemory.ts"
 import {
-  align,
   callMark,
-  callName,
-  editWithin,
-  entriesOf,
-  Finder,
   type KeptAnswer,
   type KnownCall,
-  type Marks,
-  mark,
-  objectsOf,
   type Part,
-  parsed,
   type Piece,
   type ReadTurn,
-  readTurns,
-  Said,
-  textOf,
   type Unit
 } from "../Recall.ts"
-import { type HiddenTurn, recallRoom, type ToolMemory } from "../ToolMemory.ts"
+import type { HiddenTurn, ToolMemory } from "../ToolMemory.ts"
 import { blocksOf } from "./Blocks.ts"
 import { resultTexts } from "./Tools.ts"
-
-const dialect = "anthropic-messages"
-
-/**
- * Remembers the hidden calls of Messages. An answer is one message of the assistant for its client, with the blocks of all
- * turns in it. It is cut into the messages of its turns, with the client's own blocks: thoughts keep their signatures, and
- * `cache_control` stays where the client has put it.
- */
-export const memory: ToolMemory = {
-  remember: (body, turns, session = null) => {
-    const request = parsed(body.toString())
-    const read = readTurns(turns, readTurn)
-    if (read === null || !isObject(request) || !Array.isArray(request.messages)) return []
-    const messages: ReadonlyArray<unknown> = request.messages
-    const before = () => {
-      const said = new Said(session)
-      for (const message of messages) tell(said, message)
-      return said.stand()
-    }
-    return entriesOf(dialect, read, { before, references: [], holders: [] })
-  },
-  recall: (body, find, room = recallRoom, session = null) => {
-    const request = parsed(body.toString())
-    if (!isObject(request) || !Array.isArray(request.messages)) return body
-    const messages: ReadonlyArray<unknown> = request.messages
-    // Where a model thinks, a turn with calls that goes on must begin with what it thought:
-    // https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking#extended-thinking-with-tool-use
-    const thinks = isObject(request.thinking) && request.thinking.type !== "disabled"
-    const found: Array<Found> = []
-    const finder = new Finder(dialect, find, () => callsIn(messages))
-    const said = new Said(session)
-    for (const [at, message] of messages.entries()) {
-      if (!isObject(message) || message.role !== "assistant") {
-        tell(said, message)
-        continue
-      }
-      const before = said.stand()
-      tell(said, message)
-      const [call = null] = callsOf(message)
-      const text = textOf(message.content)
-      const kept = finder.answer({ text, call, before: () => before, references: [] })
-      if (kept === null) continue
-      const units = unitsOf(message)
-      const aligned = align(
-        kept,
-        (unit) => units[unit],
-        0,
-        () => thinks
-      )
-      if (aligned === null || aligned.end !== units.length) continue
-      const results = kept.turns.at(-1)!.results
-      const resultsAt = results.length === 0 || kept.calls.length === 0 ? null : resultsOf(messages, at, kept)
-      if (resultsAt === undefined) continue
-      finder.use(kept)
-      found.push({ at, kept, message, turns: aligned.turns, resultsAt })
-    }
-    return found.length === 0 ? body : editWithin(body, editsOf(body, found), room)
-  }
-}
 
 const readTurn = ({ injected, output, results }: HiddenTurn): ReadTurn | null => {
   const blocks = output[0] === undefined ? null : blocksOf(Buffer.from(output[0]))
@@ -109,20 +40,6 @@ const readTurn = ({ injected, output, results }: HiddenTurn): ReadTurn | null =>
   return { parts, calls, hidden, results: resultTexts(results) }
 }
 
-/** Tells what a message says. */
-const tell = (said: Said, message: unknown): void => {
-  if (!isObject(message)) return
-  if (message.role === "assistant")
-    said.byAssistant(
-      textOf(message.content),
-      callsOf(message).map(({ id }) => id)
-    )
-  else if (message.role === "user") {
-    said.byUser(message.content)
-    for (const id of answeredIn(message)) said.byTool(id)
-  }
-}
-
 const answeredIn = ({ content }: JsonObject): ReadonlyArray<string> => {
   const ids: Array<string> = []
   for (const { tool_use_id, type } of objectsOf(content))
@@ -137,12 +54,6 @@ const callsOf = ({ content }: JsonObject): ReadonlyArray<KnownCall> =>
   objectsOf(content)
     .map(callOf)
     .filter((call) => call !== null)
-
-const callsIn = (messages: ReadonlyArray<unknown>): ReadonlySet<string> => {
-  const calls = new Set<string>()
-  for (const message of objectsOf(messages)) for (const { id, name } of callsOf(message)) calls.add(callName(id, name))
-  return calls
-}
 
 /** What a block is known by that is no text. */
 const marksOf = (block: JsonObject): Marks => {
@@ -166,15 +77,17 @@ const unitsOf = ({ content }: JsonObject): ReadonlyArray<Unit> => {
   })
 }
 
-/** An answer that was found. */
-interface Found {
-  /** Where its message stands. */
-  readonly at: number
-  readonly message: JsonObject
-  readonly kept: KeptAnswer
-  readonly turns: ReadonlyArray<ReadonlyArray<Piece>>
+/** An answer that was found, and where the results of its last calls go. */
+interface Found extends FoundMessage {
   /** Where the message stands with the results of the client's calls; `null` where it has none beside hidden ones. */
   readonly resultsAt: number | null
+}
+
+const placed = (found: FoundMessage, messages: ReadonlyArray<unknown>): Found | null => {
+  const { at, kept } = found
+  const results = kept.turns.at(-1)!.results
+  const resultsAt = results.length === 0 || kept.calls.length === 0 ? null : resultsOf(messages, at, kept)
+  return resultsAt === undefined ? null : { ...found, resultsAt }
 }
 
 /**
@@ -248,3 +161,25 @@ const blockText = (body: Buffer, { content }: JsonObject, piece: Piece, spans: R
   // What the client says of the whole block stays at its end, a mark for a cache for one.
   return piece.split.last ? String(set(raw, ["text"], text)) : `{"type":"text","text":${text}}`
 }
+
+/**
+ * Remembers the hidden calls of Messages. An answer is one message of the assistant for its client, with the blocks of all
+ * turns in it. It is cut into the messages of its turns, with the client's own blocks: thoughts keep their signatures, and
+ * `cache_control` stays where the client has put it.
+ */
+export const memory: ToolMemory = messageMemory({
+  name: "anthropic-messages",
+  readTurn,
+  tell: (said, message) => {
+    if (message.role !== "user") return
+    said.byUser(message.content)
+    for (const id of answeredIn(message)) said.byTool(id)
+  },
+  callsOf,
+  unitsOf,
+  // Where a model thinks, a turn with calls that goes on must begin with what it thought:
+  // https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking#extended-thinking-with-tool-use
+  restores: ({ thinking }) => isObject(thinking) && thinking.type !== "disabled",
+  place: placed,
+  edits: editsOf
+})

@@ -1,80 +1,19 @@
 import { type Edit, elements, locate } from "../../wire/JsonSpan.ts"
 import { digestOf } from "../Arguments.ts"
-import { isObject, type JsonObject } from "../Json.ts"
+import { isObject, type JsonObject, objectsOf, parsed } from "../Json.ts"
+import { type FoundMessage, messageMemory } from "../MessageMemory.ts"
 import {
-  type Aligned,
-  align,
   callMark,
-  callName,
-  editWithin,
-  entriesOf,
-  Finder,
   isBlank,
   type KeptAnswer,
   type KnownCall,
-  objectsOf,
   type Part,
-  parsed,
   type Piece,
   type ReadTurn,
-  readTurns,
-  Said,
-  textOf,
   type Unit
 } from "../Recall.ts"
-import { type HiddenTurn, recallRoom, type ToolMemory } from "../ToolMemory.ts"
+import type { HiddenTurn, ToolMemory } from "../ToolMemory.ts"
 import { resultTexts } from "./Tools.ts"
-
-const dialect = "openai-chat"
-
-/**
- * Remembers the hidden calls of Chat Completions. An answer is one assistant message for its client, with the text of all
- * turns in it: the turns before the last are put back before it as their upstream made them, and their text is cut from it.
- */
-export const memory: ToolMemory = {
-  remember: (body, turns, session = null) => {
-    const request = parsed(body.toString())
-    const read = readTurns(turns, readTurn)
-    if (read === null || !isObject(request) || !Array.isArray(request.messages)) return []
-    const messages: ReadonlyArray<unknown> = request.messages
-    const before = () => {
-      const said = new Said(session)
-      for (const message of messages) tell(said, message)
-      return said.stand()
-    }
-    return entriesOf(dialect, read, { before, references: [], holders: [] })
-  },
-  recall: (body, find, room = recallRoom, session = null) => {
-    const request = parsed(body.toString())
-    if (!isObject(request) || !Array.isArray(request.messages)) return body
-    const messages: ReadonlyArray<unknown> = request.messages
-    const edits: Array<Edit> = []
-    const finder = new Finder(dialect, find, () => callsIn(messages))
-    const said = new Said(session)
-    for (const [at, message] of messages.entries()) {
-      if (!isObject(message) || message.role !== "assistant") {
-        tell(said, message)
-        continue
-      }
-      const before = said.stand()
-      tell(said, message)
-      const [call = null] = callsOf(message)
-      const kept = finder.answer({ text: textOf(message.content), call, before: () => before, references: [] })
-      if (kept === null) continue
-      const units = unitsOf(message)
-      const aligned = align(
-        kept,
-        (unit) => units[unit],
-        0,
-        () => false
-      )
-      if (aligned === null || aligned.end !== units.length) continue
-      finder.use(kept)
-      edits.push(...editsOf(kept, aligned, message, at))
-    }
-    return editWithin(body, edits, room)
-  }
-}
 
 const readTurn = ({ injected, output, results }: HiddenTurn): ReadTurn | null => {
   const raw = output[0]
@@ -100,18 +39,6 @@ const readTurn = ({ injected, output, results }: HiddenTurn): ReadTurn | null =>
   return { parts, calls, hidden, results: resultTexts(results), output }
 }
 
-/** Tells what a message says. */
-const tell = (said: Said, message: unknown): void => {
-  if (!isObject(message)) return
-  if (message.role === "user") said.byUser(message.content)
-  else if (message.role === "assistant")
-    said.byAssistant(
-      textOf(message.content),
-      callsOf(message).map(({ id }) => id)
-    )
-  else if (message.role === "tool" && typeof message.tool_call_id === "string") said.byTool(message.tool_call_id)
-}
-
 const callOf = (call: unknown): KnownCall | null => {
   if (!isObject(call) || typeof call.id !== "string") return null
   const body = isObject(call.function) ? call.function : isObject(call.custom) ? call.custom : null
@@ -123,12 +50,6 @@ const callsOf = (message: JsonObject): ReadonlyArray<KnownCall> =>
   objectsOf(message.tool_calls)
     .map(callOf)
     .filter((call) => call !== null)
-
-const callsIn = (messages: ReadonlyArray<unknown>): ReadonlySet<string> => {
-  const calls = new Set<string>()
-  for (const message of objectsOf(messages)) for (const { id, name } of callsOf(message)) calls.add(callName(id, name))
-  return calls
-}
 
 const textsOf = (content: unknown): ReadonlyArray<string> =>
   typeof content === "string" ? [content] : partsOf(content).map(({ text }) => (typeof text === "string" ? text : ""))
@@ -157,7 +78,7 @@ const unitsOf = (message: JsonObject): ReadonlyArray<Unit | null> => {
 }
 
 /** What puts the hidden part of an answer back into the message at a place. */
-const editsOf = (kept: KeptAnswer, { turns }: Aligned, message: JsonObject, at: number): ReadonlyArray<Edit> => {
+const editsOf = ({ at, kept, message, turns }: FoundMessage): ReadonlyArray<Edit> => {
   const edits: Array<Edit> = []
   const path = ["messages", at]
   const earlier = kept.turns.slice(0, -1)
@@ -260,3 +181,21 @@ const callEdits = (message: JsonObject, last: ReadonlyArray<Piece>, at: number):
   }
   return edits
 }
+
+/**
+ * Remembers the hidden calls of Chat Completions. An answer is one assistant message for its client, with the text of all
+ * turns in it: the turns before the last are put back before it as their upstream made them, and their text is cut from it.
+ */
+export const memory: ToolMemory = messageMemory({
+  name: "openai-chat",
+  readTurn,
+  tell: (said, { content, role, tool_call_id }) => {
+    if (role === "user") said.byUser(content)
+    else if (role === "tool" && typeof tool_call_id === "string") said.byTool(tool_call_id)
+  },
+  callsOf,
+  unitsOf,
+  restores: () => false,
+  place: (found: FoundMessage) => found,
+  edits: (_body, found) => found.flatMap(editsOf)
+})

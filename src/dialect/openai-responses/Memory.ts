@@ -1,6 +1,7 @@
 import type { Edit } from "../../wire/JsonSpan.ts"
 import { digestOf } from "../Arguments.ts"
-import { isObject, type JsonObject } from "../Json.ts"
+import { isObject, type JsonObject, parsed } from "../Json.ts"
+import { type Marks, mark } from "../Marks.ts"
 import {
   type Aligned,
   type Answer,
@@ -13,16 +14,13 @@ import {
   type Find,
   type KeptAnswer,
   type KnownCall,
-  type Marks,
-  mark,
   type Part,
-  parsed,
   type ReadTurn,
   readTurns,
-  Said,
   textOf,
   type Unit
 } from "../Recall.ts"
+import { Said } from "../Said.ts"
 import { type HiddenTurn, recallRoom, type ToolMemory } from "../ToolMemory.ts"
 import { toolCallOf } from "./Items.ts"
 import { resultTexts } from "./Tools.ts"
@@ -36,8 +34,8 @@ const dialect = "openai-responses"
  */
 export const memory: ToolMemory = {
   remember: (body, turns, session = null) => {
-    const request = parsed(body.toString())
     const read = readTurns(turns, readTurn)
+    const request = read === null ? null : parsed(body.toString())
     if (read === null || !isObject(request)) return []
     const { input } = request
     const before = () => {
