@@ -23,6 +23,8 @@ export class ChunkQueue<E> {
   private failure: Cause.Cause<E> | undefined
   private consumer: ((pull: Pull.Pull<NonEmptyReadonlyArray<Buffer>, E>) => void) | undefined
   private producer: Producer | undefined
+  /** Whether the consumer is about to be woken. */
+  private waking = false
   /** Whether the producer stands still because of us. */
   paused = false
   /** How many chunks came in so far; an idle timer compares it with what it saw last. */
@@ -48,7 +50,10 @@ export class ChunkQueue<E> {
       this.paused = true
       this.producer?.pause()
     }
-    this.wake()
+    // What came in one read of the network is taken at once: a consumer costs more than its chunks do.
+    if (this.consumer === undefined || this.waking) return
+    this.waking = true
+    queueMicrotask(this.wakeSoon)
   }
 
   end(): void {
@@ -65,6 +70,11 @@ export class ChunkQueue<E> {
     if (this.closed) return
     this.failure = cause
     this.wake()
+  }
+
+  private readonly wakeSoon = (): void => {
+    this.waking = false
+    if (this.chunks.length > 0) this.wake()
   }
 
   private wake(): void {

@@ -39,7 +39,8 @@ class DecodeSse implements Decode {
   }
 
   push(chunks: ReadonlyArray<Buffer>, out: Array<Frame>): void {
-    for (const chunk of chunks) this.decoder.push(chunk, out)
+    // Joined they are read, and go on, as one.
+    this.decoder.push(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks), out)
   }
 
   end(out: Array<Frame>): void {
