@@ -3,26 +3,15 @@ import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Layer, Logger, Option, Random } from "effect"
+import { Effect, Logger, Option, Random } from "effect"
 import { Recorder } from "../../src/recorder/Recorder.ts"
 import { temporaryFolder } from "./folder.ts"
+import { open } from "./recorders.ts"
 
 const script = fileURLToPath(new URL("./killed.ts", import.meta.url))
 
-const open = (folder: string) =>
-  Effect.map(
-    Layer.build(
-      Recorder.layerSqlite({
-        filename: join(folder, "records.db"),
-        spool: join(folder, "spool"),
-        commitTimeout: "2 seconds",
-        onFailure: "refuse",
-        sync: "process",
-        content: "all"
-      }).pipe(Layer.provide(Logger.layer([])))
-    ),
-    (built) => Context.get(built, Recorder)
-  )
+/** What ended with another process is warned of, which is no news here. */
+const openQuietly = (folder: string) => Effect.provide(open(folder), Logger.layer([]))
 
 const everything = Effect.flatMap(Recorder, (recorder) => recorder.interceptions({ limit: 1_000_000 })).pipe(
   Effect.map((page) => page.interceptions)
@@ -76,7 +65,7 @@ describe("a process killed with SIGKILL", () => {
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
       const { lines } = yield* Effect.scoped(recordAndKill(folder, commitTimeout, locked ? lock(folder) : Effect.void))
-      const recorder = yield* open(folder)
+      const recorder = yield* openQuietly(folder)
       const rows = new Map((yield* Effect.provideService(everything, Recorder, recorder)).map((row) => [row.id, row]))
       const done = lines.filter((line) => line.startsWith("done ")).map((line) => line.slice(5))
       assert.isAbove(done.length, 0)
@@ -101,7 +90,7 @@ describe("a process killed with SIGKILL", () => {
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
       const another = Effect.scoped(
-        Effect.flatMap(open(folder), (recorder) => Effect.provideService(everything, Recorder, recorder))
+        Effect.flatMap(openQuietly(folder), (recorder) => Effect.provideService(everything, Recorder, recorder))
       )
       const { found } = yield* recordAndKill(folder, 2_000, another)
       assert.isAbove(found.length, 0)

@@ -2,32 +2,14 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Fiber, Layer } from "effect"
+import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
-import { type MemoryCursor, Recorder, type SqliteOptions } from "../../src/recorder/Recorder.ts"
+import type { MemoryCursor, Recorder } from "../../src/recorder/Recorder.ts"
 import type { Memory, Turn } from "../../src/recorder/Records.ts"
+import { eventually, turns } from "./eventually.ts"
 import { temporaryFolder } from "./folder.ts"
+import { during, open, stores } from "./recorders.ts"
 import { interception, settlement, turn } from "./rows.ts"
-
-const options = (folder: string, change: Partial<SqliteOptions> = {}): SqliteOptions => ({
-  filename: join(folder, "records.db"),
-  spool: join(folder, "spool"),
-  commitTimeout: "2 seconds",
-  onFailure: "refuse",
-  sync: "process",
-  content: "all",
-  ...change
-})
-
-const open = (folder: string, change: Partial<SqliteOptions> = {}) =>
-  Effect.map(Layer.build(Recorder.layerSqlite(options(folder, change))), (built) => Context.get(built, Recorder))
-
-/** Runs with a recorder of its own, which is closed behind it. */
-const during = <A, E>(
-  folder: string,
-  run: (recorder: Recorder["Service"]) => Effect.Effect<A, E>,
-  change: Partial<SqliteOptions> = {}
-) => Effect.scoped(Effect.flatMap(open(folder, change), run))
 
 const memory = (key: string, change: Partial<Memory> = {}): Memory => ({
   actor: "alice",
@@ -59,16 +41,11 @@ const rowsIn = (folder: string): number => {
   return Number(row?.["count"])
 }
 
-const stores = [
-  ["memory", Effect.map(Layer.build(Recorder.layerMemory), (built) => Context.get(built, Recorder))],
-  ["sqlite", Effect.flatMap(temporaryFolder, (folder) => open(folder))]
-] as const
-
-for (const [name, recorderOf] of stores) {
+for (const { name, make } of stores) {
   describe(`memories over ${name}`, () => {
     it.effect("are read newest first, each actor's own, a newer one in the place of an older", () =>
       Effect.gen(function* () {
-        const recorder = yield* recorderOf
+        const recorder = yield* make
         assert.deepStrictEqual((yield* all(recorder)).found, [])
         yield* recorder.commit({ memories: [memory("a", { expiresAt: 1 }), memory("b", { expiresAt: 2 })] })
         yield* recorder.commit({ memories: [memory("a", { actor: "bob", expiresAt: 3 })] })
@@ -85,7 +62,7 @@ for (const [name, recorderOf] of stores) {
 
     it.effect("do not show in what is told of an interception", () =>
       Effect.gen(function* () {
-        const recorder = yield* recorderOf
+        const recorder = yield* make
         yield* recorder.open(interception("i1"))
         yield* recorder.commit({ ...settlement("i1"), memories: [memory("a")] })
         assert.notInclude(JSON.stringify(yield* recorder.interception("i1")), '{\\"of\\"')
@@ -105,7 +82,7 @@ for (const [name, recorderOf] of stores) {
 
     it.effect("are found by the first one's, for its actor", () =>
       Effect.gen(function* () {
-        const recorder = yield* recorderOf
+        const recorder = yield* make
         const ask = (response: string, actor = "alice") => recorder.responseTurns({ actor, id: response })
         assert.isNull(yield* ask("r1"), "nothing is recorded")
         yield* recorder.commit(responses(1, is("r1"), is("r2"), is("r3")))
@@ -126,7 +103,7 @@ for (const [name, recorderOf] of stores) {
       "are those of the newest interception where ids repeat, and only those that have an id of their own",
       () =>
         Effect.gen(function* () {
-          const recorder = yield* recorderOf
+          const recorder = yield* make
           const ask = recorder.responseTurns({ actor: "alice", id: "r1" })
           // Turns of one interception land in batches of their own.
           yield* recorder.commit(responses(1, is("r1"), is("r2")))
@@ -141,7 +118,7 @@ for (const [name, recorderOf] of stores) {
 
     it.effect("are told to have shown something before the last, unless it is known that they have not", () =>
       Effect.gen(function* () {
-        const recorder = yield* recorderOf
+        const recorder = yield* make
         const cases = [
           [is("r1", { framesOut: 2 }), is("r2"), false],
           [is("r1", { framesOut: 3 }), is("r2", { framesOut: 50 }), false],
@@ -207,9 +184,6 @@ describe("memories in a database", () => {
       database.exec("BEGIN IMMEDIATE")
       const late = recorder.commit({ memories: [memory("a", { expiresAt: 5, value: '"old"' }), memory("b")] })
       const committing = yield* Effect.forkChild(late, { startImmediately: true })
-      const turns = Effect.promise(async () => {
-        for (let i = 0; i < 5; i++) await new Promise(setImmediate)
-      })
       yield* turns
       yield* TestClock.adjust("2 seconds")
       yield* Fiber.join(committing)
@@ -219,7 +193,7 @@ describe("memories in a database", () => {
       database.exec("COMMIT")
       database.close()
       yield* TestClock.adjust("1 second")
-      while ((yield* recorder.statistics).replayedBatches === 0) yield* turns
+      yield* eventually(Effect.map(recorder.statistics, ({ replayedBatches }) => replayedBatches > 0))
       const { found } = yield* all(recorder)
       assert.deepStrictEqual(found, [memory("b"), memory("a", { expiresAt: 6, value: '"new"' })])
     })

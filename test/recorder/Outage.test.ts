@@ -2,7 +2,7 @@ import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync } from "nod
 import { type FileHandle, open as openFile } from "node:fs/promises"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Effect, Exit, Fiber, Layer, Logger, Option } from "effect"
+import { Clock, Effect, Exit, Fiber, Logger, Option } from "effect"
 import { TestClock } from "effect/testing"
 import { vi } from "vitest"
 import { HeldBatches, interceptionsOf } from "../../src/recorder/HeldBatches.ts"
@@ -11,7 +11,9 @@ import { Recorder, RecorderError } from "../../src/recorder/Recorder.ts"
 import { StoreBusy } from "../../src/recorder/RecorderError.ts"
 import type { RecordStore, WriteBatches } from "../../src/recorder/RecordStore.ts"
 import { Spool } from "../../src/recorder/Spool.ts"
+import { eventually, turns } from "./eventually.ts"
 import { temporaryFolder } from "./folder.ts"
+import { open } from "./recorders.ts"
 import { close, interception, prompt, settlement } from "./rows.ts"
 
 const full = RecorderError.failed("write", new Error("database or disk is full"))
@@ -42,15 +44,6 @@ const options = { commitTimeout: "2 seconds", onFailure: "refuse", content: "all
 
 const statusOf = (store: RecordStore, id: string) =>
   Effect.map(store.interception(id), (found) => Option.map(found, ({ interception: row }) => row.status))
-
-const turns = Effect.promise(async () => {
-  for (let i = 0; i < 5; i++) await new Promise(setImmediate)
-})
-
-const eventually = <E>(holds: Effect.Effect<boolean, E>): Effect.Effect<void, E> =>
-  Effect.gen(function* () {
-    while (!(yield* holds)) yield* turns
-  })
 
 /** A spool that takes nothing for as long as the scope is open. */
 const fullSpool = Effect.acquireRelease(
@@ -169,19 +162,7 @@ describe("HeldBatches", () => {
 })
 
 describe("a spool that cannot be written", () => {
-  const start = (folder: string, spool: string) =>
-    Effect.scoped(
-      Layer.build(
-        Recorder.layerSqlite({
-          filename: join(folder, "records.db"),
-          spool,
-          commitTimeout: "2 seconds",
-          onFailure: "continue",
-          sync: "process",
-          content: "all"
-        })
-      )
-    )
+  const start = (folder: string, spool: string) => Effect.scoped(open(folder, { spool, onFailure: "continue" }))
 
   it.effect("keeps the recorder from starting, and the error names it and its setting", () =>
     Effect.gen(function* () {

@@ -1,41 +1,13 @@
-import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Exit, Fiber, Layer, Option, Schema } from "effect"
-import { Recorder, type SqliteOptions } from "../../src/recorder/Recorder.ts"
+import { Effect, Exit, Fiber, Option, Schema } from "effect"
 import { type Interception, InterceptionDetail, Time, UsageSum } from "../../src/recorder/Records.ts"
 import { temporaryFolder } from "./folder.ts"
+import { open, stores } from "./recorders.ts"
 import { close, interception, prompt, settlement, start, thought, toolCall, turn, usage } from "./rows.ts"
 
-const sqlite = (change: Partial<SqliteOptions> = {}) =>
-  Effect.map(temporaryFolder, (folder) =>
-    Recorder.layerSqlite({
-      filename: join(folder, "records.db"),
-      spool: join(folder, "spool"),
-      commitTimeout: "2 seconds",
-      onFailure: "refuse",
-      sync: "process",
-      content: "all",
-      ...change
-    })
-  )
+const syncFull = Effect.flatMap(temporaryFolder, (folder) => open(folder, { sync: "full" }))
 
-const recorderOf = Effect.fnUntraced(function* <E>(layer: Effect.Effect<Layer.Layer<Recorder, E>, never, never>) {
-  return Context.get(yield* Layer.build(yield* layer), Recorder)
-})
-
-const stores = [
-  { name: "memory", recorder: Effect.map(Layer.build(Recorder.layerMemory), (built) => Context.get(built, Recorder)) },
-  {
-    name: "sqlite",
-    recorder: Effect.flatMap(sqlite(), (layer) => recorderOf(Effect.succeed(layer)))
-  },
-  {
-    name: "sqlite, sync full",
-    recorder: Effect.flatMap(sqlite({ sync: "full" }), (layer) => recorderOf(Effect.succeed(layer)))
-  }
-]
-
-describe.each(stores)("Recorder over $name", ({ recorder: make }) => {
+describe.each([...stores, { name: "sqlite, sync full", make: syncFull }])("Recorder over $name", ({ make }) => {
   it.effect("answers everything that was committed of an interception, as it was given", () =>
     Effect.gen(function* () {
       const recorder = yield* make
@@ -262,7 +234,7 @@ describe.each(stores)("Recorder over $name", ({ recorder: make }) => {
 describe("Recorder without content", () => {
   it.effect("keeps no prompt, thought, argument or raw usage", () =>
     Effect.gen(function* () {
-      const recorder = yield* recorderOf(Effect.succeed(yield* sqlite({ content: "none" })))
+      const recorder = yield* open(yield* temporaryFolder, { content: "none" })
       yield* recorder.open(interception("i1"))
       yield* recorder.commit({
         ...settlement("i1"),

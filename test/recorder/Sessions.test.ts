@@ -1,29 +1,12 @@
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Layer } from "effect"
-import { Recorder, type SqliteOptions } from "../../src/recorder/Recorder.ts"
+import { Effect } from "effect"
+import type { Recorder } from "../../src/recorder/Recorder.ts"
 import type { Interception, SessionDetail, SessionNode } from "../../src/recorder/Records.ts"
 import { temporaryFolder } from "./folder.ts"
+import { during, open, stores } from "./recorders.ts"
 import { close, interception, start, toolCall, turn, usage } from "./rows.ts"
-
-const options = (folder: string, change: Partial<SqliteOptions> = {}): SqliteOptions => ({
-  filename: join(folder, "records.db"),
-  spool: join(folder, "spool"),
-  commitTimeout: "20 seconds",
-  onFailure: "refuse",
-  sync: "process",
-  content: "all",
-  ...change
-})
-
-const built = <E>(layer: Layer.Layer<Recorder, E>) =>
-  Effect.map(Layer.build(layer), (context) => Context.get(context, Recorder))
-
-const stores = [
-  { name: "memory", make: built(Recorder.layerMemory) },
-  { name: "sqlite", make: Effect.flatMap(temporaryFolder, (folder) => built(Recorder.layerSqlite(options(folder)))) }
-]
 
 /** Opens, uses and closes an interception of a session. */
 const call = (recorder: Recorder["Service"], id: string, change: Partial<Interception> = {}, cost = "0.01") =>
@@ -294,10 +277,9 @@ describe("a large database", () => {
     () =>
       Effect.gen(function* () {
         const folder = yield* temporaryFolder
-        const made = yield* Effect.scoped(built(Recorder.layerSqlite(options(folder))))
-        assert.isDefined(made)
+        yield* during(folder, () => Effect.void)
         fill(join(folder, "records.db"))
-        const recorder = yield* built(Recorder.layerSqlite(options(folder)))
+        const recorder = yield* open(folder, { commitTimeout: "20 seconds" })
         yield* recorder.interceptions({ limit: 1 })
         const timed = <A, E>(name: string, limit: number, effect: Effect.Effect<A, E>) =>
           Effect.gen(function* () {

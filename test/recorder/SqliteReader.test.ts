@@ -3,30 +3,15 @@ import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { Worker } from "node:worker_threads"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Fiber, Layer, Option, Schema } from "effect"
+import { Effect, Fiber, Option, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import { vi } from "vitest"
-import { Recorder } from "../../src/recorder/Recorder.ts"
 import { InterceptionDetail, SessionPage, UsageKey, UsageSum } from "../../src/recorder/Records.ts"
 import { migrate } from "../../src/recorder/SqliteMigrations.ts"
 import { SqliteReaderClient } from "../../src/recorder/SqliteReaderClient.ts"
 import { temporaryFolder } from "./folder.ts"
+import { open } from "./recorders.ts"
 import { interception, settlement, toolCall } from "./rows.ts"
-
-const open = (folder: string) =>
-  Effect.map(
-    Layer.build(
-      Recorder.layerSqlite({
-        filename: join(folder, "records.db"),
-        spool: join(folder, "spool"),
-        commitTimeout: "2 seconds",
-        onFailure: "refuse",
-        sync: "process",
-        content: "all"
-      })
-    ),
-    (built) => Context.get(built, Recorder)
-  )
 
 const clientOf = (filename: string) =>
   Effect.acquireRelease(

@@ -2,32 +2,14 @@ import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Exit, Fiber, Layer, Option, Scope } from "effect"
+import { Effect, Exit, Fiber, Option, Scope } from "effect"
 import { TestClock } from "effect/testing"
-import { Recorder, RecorderError, type SqliteOptions } from "../../src/recorder/Recorder.ts"
+import { type Recorder, RecorderError } from "../../src/recorder/Recorder.ts"
 import { migrate, migrations } from "../../src/recorder/SqliteMigrations.ts"
+import { eventually, turns } from "./eventually.ts"
 import { temporaryFolder } from "./folder.ts"
+import { during, open } from "./recorders.ts"
 import { close, interception, prompt, settlement, toolCall, turn, usage } from "./rows.ts"
-
-const options = (folder: string, change: Partial<SqliteOptions> = {}): SqliteOptions => ({
-  filename: join(folder, "records.db"),
-  spool: join(folder, "spool"),
-  commitTimeout: "2 seconds",
-  onFailure: "refuse",
-  sync: "process",
-  content: "all",
-  ...change
-})
-
-const open = (folder: string, change: Partial<SqliteOptions> = {}) =>
-  Effect.map(Layer.build(Recorder.layerSqlite(options(folder, change))), (built) => Context.get(built, Recorder))
-
-/** Runs with a recorder of its own, which is closed behind it. */
-const during = <A, E>(
-  folder: string,
-  run: (recorder: Recorder["Service"]) => Effect.Effect<A, E>,
-  change: Partial<SqliteOptions> = {}
-) => Effect.scoped(Effect.flatMap(open(folder, change), run))
 
 /** A connection of somebody else takes the write lock; answers how it is let go of. */
 const lockedBy = (folder: string) =>
@@ -42,17 +24,6 @@ const lockedBy = (folder: string) =>
 
 const spools = (folder: string) =>
   readdirSync(folder).filter((name) => name.startsWith("spool") && statSync(join(folder, name)).size > 0)
-
-/** Some turns of the event loop: the writer has tried by then, and sleeps. */
-const turns = Effect.promise(async () => {
-  for (let i = 0; i < 5; i++) await new Promise(setImmediate)
-})
-
-/** Waits for what files take their time for; the test's own timeout bounds it. */
-const eventually = <E>(holds: Effect.Effect<boolean, E>): Effect.Effect<void, E> =>
-  Effect.gen(function* () {
-    while (!(yield* holds)) yield* turns
-  })
 
 const replayed = (recorder: Recorder["Service"], batches: number) =>
   eventually(Effect.map(recorder.statistics, (statistics) => statistics.replayedBatches === batches))
@@ -360,8 +331,7 @@ describe("what an instance leaves behind", () => {
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
       const scope = yield* Scope.make()
-      const built = yield* Layer.buildWithScope(Recorder.layerSqlite(options(folder)), scope)
-      const recorder = Context.get(built, Recorder)
+      const recorder = yield* open(folder).pipe(Scope.provide(scope))
       const writing = yield* Effect.forkChild(
         Effect.forEach([1, 2, 3], (i) => recorder.commit({ opens: [interception(`i${i}`)] }), {
           concurrency: "unbounded"

@@ -1,8 +1,8 @@
 /** A process that records calls for as long as it lives, and says of each that it was acknowledged. */
 import { writeSync } from "node:fs"
-import { join } from "node:path"
 import { Effect, Layer, Logger } from "effect"
 import { Recorder } from "../../src/recorder/Recorder.ts"
+import { sqlite } from "./recorders.ts"
 import { interception, settlement } from "./rows.ts"
 
 const [folder = "", commitTimeout = "2000"] = process.argv.slice(2)
@@ -24,17 +24,7 @@ const lane = (name: number) =>
 Effect.runFork(
   Effect.forEach([1, 2, 3, 4, 5, 6, 7, 8], lane, { concurrency: "unbounded" }).pipe(
     Effect.provide(
-      Layer.provide(
-        Recorder.layerSqlite({
-          filename: join(folder, "records.db"),
-          spool: join(folder, "spool"),
-          commitTimeout: Number(commitTimeout),
-          onFailure: "continue",
-          sync: "process",
-          content: "all"
-        }),
-        Logger.layer([])
-      )
+      Layer.provide(sqlite(folder, { commitTimeout: Number(commitTimeout), onFailure: "continue" }), Logger.layer([]))
     )
   )
 )

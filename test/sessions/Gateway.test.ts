@@ -1,10 +1,10 @@
-import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { type Context, Effect, Fiber, Layer, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { Interception, inboundRequest, Provider, Recorder, Sluice } from "sluice"
 import { Recordings, ScriptedUpstream, Turn } from "sluice/testing"
 import { temporaryFolder } from "../recorder/folder.ts"
+import { sqlite } from "../recorder/recorders.ts"
 
 const calling = (id: string, name: string, args: string) => ({
   id,
@@ -214,18 +214,7 @@ describe("a call that comes back with the result of a tool", () => {
         const run = <A, E, R>(turns: ReadonlyArray<Turn>, effect: Effect.Effect<A, E, R>) =>
           Effect.gen(function* () {
             const built = yield* Layer.build(
-              gateway(turns).pipe(
-                Layer.provideMerge(
-                  Recorder.layerSqlite({
-                    filename: join(folder, "records.db"),
-                    spool: join(folder, "spool"),
-                    commitTimeout: "5 seconds",
-                    onFailure: "refuse",
-                    sync: "process",
-                    content
-                  })
-                )
-              )
+              gateway(turns).pipe(Layer.provideMerge(sqlite(folder, { commitTimeout: "5 seconds", content })))
             )
             return yield* Effect.provideContext(
               effect,

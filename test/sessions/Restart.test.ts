@@ -1,10 +1,10 @@
-import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Duration, Effect, Layer } from "effect"
 import { Recorder } from "../../src/recorder/Recorder.ts"
 import { layer } from "../../src/sessions/Layer.ts"
 import { Sessions } from "../../src/sessions/Sessions.ts"
 import { temporaryFolder } from "../recorder/folder.ts"
+import { sqlite } from "../recorder/recorders.ts"
 import { interception, turn } from "../recorder/rows.ts"
 
 /** Runs as a process of its own would, over one database. */
@@ -16,14 +16,7 @@ const during = <A, E>(
   }) => Effect.Effect<A, E>
 ) =>
   Effect.gen(function* () {
-    const recorder = Recorder.layerSqlite({
-      filename: join(folder, "records.db"),
-      spool: join(folder, "spool"),
-      commitTimeout: "5 seconds",
-      onFailure: "refuse",
-      sync: "process",
-      content: "all"
-    })
+    const recorder = sqlite(folder, { commitTimeout: "5 seconds" })
     const settings = { memory: true, memory_ttl: Duration.hours(24) }
     const sessions = Layer.unwrap(Effect.map(Recorder, (store) => layer(store, settings)))
     const built = yield* Layer.build(Layer.provideMerge(sessions, recorder))
