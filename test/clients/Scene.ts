@@ -1,11 +1,11 @@
 import { mkdirSync } from "node:fs"
 import { createServer } from "node:http"
-import type { AddressInfo, Socket } from "node:net"
 import { dirname, join } from "node:path"
 import { Effect, Schedule, type Scope } from "effect"
 import type { SluiceConfigInput } from "../../src/config/Config.ts"
 import type { InterceptionDetail } from "../../src/recorder/Records.ts"
 import { Gateway, type NotListening, temporaryDirectory } from "../support/Gateway.ts"
+import { listen } from "../support/LocalServer.ts"
 import { type RawTurn, type ServedRequest, UpstreamServer } from "../support/UpstreamServer.ts"
 import { run, type RunResult } from "./Client.ts"
 import { type Asked, dialectOf, elsewhere, read } from "./Model.ts"
@@ -30,30 +30,16 @@ export const callsOf = (upstream: UpstreamServer): ReadonlyArray<ServedRequest> 
 const trap: Effect.Effect<{ readonly url: string; readonly wanted: ReadonlyArray<string> }, never, Scope.Scope> =
   Effect.gen(function* () {
     const wanted: Array<string> = []
-    const sockets = new Set<Socket>()
     const server = createServer((request, response) => {
       wanted.push(request.url ?? "")
       response.writeHead(403).end()
-    })
-    server.on("connection", (socket: Socket) => {
-      sockets.add(socket)
-      socket.on("error", () => {})
     })
     server.on("connect", (request, socket) => {
       wanted.push(request.url ?? "")
       socket.end("HTTP/1.1 403 Forbidden\r\n\r\n")
     })
-    yield* Effect.acquireRelease(
-      Effect.callback<void>((resume) => {
-        server.listen(0, "127.0.0.1", () => resume(Effect.void))
-      }),
-      () =>
-        Effect.callback<void>((resume) => {
-          for (const socket of sockets) socket.destroy()
-          server.close(() => resume(Effect.void))
-        })
-    )
-    return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, wanted }
+    const { url } = yield* listen(server)
+    return { url, wanted }
   })
 
 /** A folder for a client to live in, and the way to start it there. */

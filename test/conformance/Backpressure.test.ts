@@ -1,7 +1,8 @@
 import { createServer } from "node:http"
-import { type AddressInfo, connect, type Socket } from "node:net"
+import { connect } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { listen } from "../support/LocalServer.ts"
 import { dialects } from "./Dialects.ts"
 import { eventually, sockets } from "./Sockets.ts"
 import { settingOf } from "./WayOut.ts"
@@ -12,46 +13,30 @@ const mebibyte = 1024 * 1024
 const total = 32 * mebibyte
 
 /** An upstream that sends as fast as it may, and counts. */
-const hose = (event: Buffer, tail: string) =>
-  Effect.acquireRelease(
-    Effect.callback<{ readonly url: string; sent: number; closed: boolean; readonly stop: () => void }>((resume) => {
-      const sockets = new Set<Socket>()
-      const server = createServer((request, response) => {
-        sockets.add(request.socket)
-        request.resume()
-        response.writeHead(200, { "content-type": "text/event-stream" })
-        response.on("error", () => {})
-        response.on("close", () => {
-          hose.closed = true
-        })
-        const pour = () => {
-          while (hose.sent < total) {
-            hose.sent += event.length
-            if (!response.write(event)) {
-              response.once("drain", pour)
-              return
-            }
-          }
-          response.end(tail)
-        }
-        pour()
-      })
-      const hose = {
-        url: "",
-        sent: 0,
-        closed: false,
-        stop: () => {
-          for (const socket of sockets) socket.destroy()
-          server.close()
+const hose = Effect.fnUntraced(function* (event: Buffer, tail: string) {
+  const poured = { sent: 0, closed: false }
+  const server = createServer((request, response) => {
+    request.resume()
+    response.writeHead(200, { "content-type": "text/event-stream" })
+    response.on("error", () => {})
+    response.on("close", () => {
+      poured.closed = true
+    })
+    const pour = () => {
+      while (poured.sent < total) {
+        poured.sent += event.length
+        if (!response.write(event)) {
+          response.once("drain", pour)
+          return
         }
       }
-      server.listen(0, "127.0.0.1", () => {
-        hose.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`
-        resume(Effect.succeed(hose))
-      })
-    }),
-    ({ stop }) => Effect.sync(stop)
-  )
+      response.end(tail)
+    }
+    pour()
+  })
+  const { url } = yield* listen(server)
+  return Object.assign(poured, { url: `${url}/v1` })
+})
 
 /** A client that reads nothing until it is told to. */
 const idler = (url: string, request: string) =>

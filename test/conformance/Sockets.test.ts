@@ -1,7 +1,6 @@
-import { createServer, type Socket } from "node:net"
-import type { AddressInfo } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
+import { muteServer } from "../support/MuteServer.ts"
 import type { RawStep, RawTurn } from "../support/UpstreamServer.ts"
 import { UpstreamServer } from "../support/UpstreamServer.ts"
 import type { DialectCase, Expected } from "./DialectCase.ts"
@@ -112,28 +111,6 @@ const breaks: ReadonlyArray<Break> = [
     saw: (it) => ({ text: it.body, ending: "clean" })
   }
 ]
-
-/** A listener that takes connections and never says a word, so that no TLS handshake comes to an end. */
-const silent = Effect.map(
-  Effect.acquireRelease(
-    Effect.callback<{ readonly port: number; readonly close: () => void }>((resume) => {
-      const open = new Set<Socket>()
-      const server = createServer((socket) => {
-        open.add(socket)
-        socket.on("error", () => {})
-      })
-      const close = () => {
-        for (const socket of open) socket.destroy()
-        server.close()
-      }
-      server.listen(0, "127.0.0.1", () =>
-        resume(Effect.succeed({ port: (server.address() as AddressInfo).port, close }))
-      )
-    }),
-    ({ close }) => Effect.sync(close)
-  ),
-  ({ port }) => port
-)
 
 const assertRefused = (dialect: DialectCase, answer: { status: number; text: () => string }, saw: Saw) => {
   assert("refused" in saw)
@@ -261,7 +238,7 @@ describe.each(dialects)("$name over real sockets", (dialect) => {
 
     it.live("a connection that takes longer than limits.connect", () =>
       Effect.gen(function* () {
-        const baseUrl = `https://127.0.0.1:${yield* silent}/v1`
+        const baseUrl = `https://127.0.0.1:${yield* muteServer}/v1`
         const { call, ledger } = yield* sockets(dialect, [], { baseUrl, config: { limits: { connect: "100 millis" } } })
         const answer = yield* call(dialect.request(true))
         yield* answer.ended

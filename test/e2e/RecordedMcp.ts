@@ -1,9 +1,9 @@
 import { existsSync, readFileSync } from "node:fs"
 import { createServer, request as send } from "node:http"
-import type { AddressInfo, Socket } from "node:net"
 import { join } from "node:path"
 import { Effect, type Scope } from "effect"
 import { temporaryDirectory } from "../support/Gateway.ts"
+import { listen } from "../support/LocalServer.ts"
 import { everythingOverHttp, everythingOverStdio } from "../support/McpEverything.ts"
 
 /** The reference server with somebody who listens to what it is told. */
@@ -32,7 +32,6 @@ const messagesOf = (told: string): ReadonlyArray<ToldMessage> =>
 /** Over streamable HTTP, through a proxy that notes the bodies. */
 export const recordedOverHttp: Effect.Effect<RecordedMcp, never, Scope.Scope> = Effect.gen(function* () {
   const { url } = yield* everythingOverHttp
-  const sockets = new Set<Socket>()
   let told = ""
   const server = createServer((incoming, response) => {
     const { headers, method } = incoming
@@ -52,23 +51,8 @@ export const recordedOverHttp: Effect.Effect<RecordedMcp, never, Scope.Scope> = 
     })
     incoming.pipe(outgoing)
   })
-  server.on("connection", (socket: Socket) => {
-    sockets.add(socket)
-    socket.on("error", () => {})
-    socket.on("close", () => sockets.delete(socket))
-  })
-  yield* Effect.acquireRelease(
-    Effect.callback<void>((resume) => {
-      server.listen(0, "127.0.0.1", () => resume(Effect.void))
-    }),
-    () =>
-      Effect.callback<void>((resume) => {
-        for (const socket of sockets) socket.destroy()
-        server.close(() => resume(Effect.void))
-      })
-  )
-  const { port } = server.address() as AddressInfo
-  return { config: { url: `http://127.0.0.1:${port}/mcp` }, told: () => messagesOf(told) }
+  const proxy = yield* listen(server)
+  return { config: { url: `${proxy.url}/mcp` }, told: () => messagesOf(told) }
 })
 
 /** Notes what comes in, and becomes the program itself, so that who ends this ends that. */

@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs"
 import { createServer } from "node:http"
-import type { AddressInfo } from "node:net"
 import { assert } from "@effect/vitest"
 import { Deferred, Effect, type Scope } from "effect"
 import { Gateway, type NotListening } from "../support/Gateway.ts"
+import { listen } from "../support/LocalServer.ts"
 import { WebSocketClient } from "../support/WebSocketClient.ts"
 import { type UpstreamSocket, WebSocketUpstream } from "../support/WebSocketUpstream.ts"
 
@@ -97,7 +97,7 @@ const overWebSocket = (sending: Sending) =>
   }).pipe(Effect.map(({ url }) => url))
 
 const byHttp = (sending: Sending) =>
-  Effect.callback<string, never, Scope.Scope>((resume) => {
+  Effect.suspend(() => {
     const server = createServer((_request, response) => {
       response.writeHead(200, { "content-type": "text/event-stream" })
       const flow = () => {
@@ -106,19 +106,7 @@ const byHttp = (sending: Sending) =>
       }
       flow()
     })
-    const stop = Effect.sync(() => {
-      server.closeAllConnections()
-      server.close()
-    })
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as AddressInfo
-      resume(
-        Effect.as(
-          Effect.addFinalizer(() => stop),
-          `http://127.0.0.1:${port}`
-        )
-      )
-    })
+    return Effect.map(listen(server), ({ url }) => url)
   })
 
 /**

@@ -1,7 +1,7 @@
 import { createServer } from "node:http"
-import type { AddressInfo } from "node:net"
 import { Effect, Exit, type Scope, Stream } from "effect"
 import type { Exchanger } from "../../src/upstream/Exchange.ts"
+import { listen } from "./LocalServer.ts"
 
 /**
  * Puts an exchanger behind a real HTTP server on a free port of 127.0.0.1, so that a real client can talk to it. An
@@ -49,15 +49,5 @@ export const serveExchanger = (exchanger: Exchanger): Effect.Effect<string, neve
         outgoing.on("close", () => fiber.interruptUnsafe())
       })
     })
-    yield* Effect.acquireRelease(
-      Effect.callback<void>((resume) => {
-        server.listen(0, "127.0.0.1", () => resume(Effect.void))
-      }),
-      () =>
-        Effect.callback<void>((resume) => {
-          server.closeAllConnections()
-          server.close(() => resume(Effect.void))
-        })
-    )
-    return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    return (yield* listen(server)).url
   })

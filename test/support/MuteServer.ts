@@ -1,5 +1,9 @@
-import { createServer, type AddressInfo, type Socket } from "node:net"
+import { createServer, type Socket } from "node:net"
 import { Effect, type Scope } from "effect"
+import { listen } from "./LocalServer.ts"
+
+const serving = (serve: (socket: Socket) => void): Effect.Effect<number, never, Scope.Scope> =>
+  Effect.suspend(() => Effect.map(listen(createServer(serve)), ({ port }) => port))
 
 /**
  * Starts a server on a free port of 127.0.0.1 that takes connections and never says a word: over TLS, connecting to it
@@ -7,7 +11,7 @@ import { Effect, type Scope } from "effect"
  *
  * @returns the port
  */
-export const muteServer: Effect.Effect<number, never, Scope.Scope> = Effect.suspend(() => listening(() => {}))
+export const muteServer: Effect.Effect<number, never, Scope.Scope> = serving(() => {})
 
 /**
  * Starts a server on a free port of 127.0.0.1 that answers the first bytes of every connection with `said`, byte for
@@ -17,24 +21,4 @@ export const muteServer: Effect.Effect<number, never, Scope.Scope> = Effect.susp
  * @returns the port
  */
 export const talkingServer = (said: string): Effect.Effect<number, never, Scope.Scope> =>
-  listening((socket) => socket.once("data", () => socket.write(said, "latin1")))
-
-const listening = Effect.fnUntraced(function* (serve: (socket: Socket) => void) {
-  const sockets = new Set<Socket>()
-  const server = createServer((socket) => {
-    sockets.add(socket)
-    socket.on("error", () => {})
-    serve(socket)
-  })
-  yield* Effect.acquireRelease(
-    Effect.callback<void>((resume) => {
-      server.listen(0, "127.0.0.1", () => resume(Effect.void))
-    }),
-    () =>
-      Effect.callback<void>((resume) => {
-        for (const socket of sockets) socket.destroy()
-        server.close(() => resume(Effect.void))
-      })
-  )
-  return (server.address() as AddressInfo).port
-})
+  serving((socket) => socket.once("data", () => socket.write(said, "latin1")))

@@ -1,6 +1,6 @@
-import { createServer, type Server } from "node:http"
-import type { AddressInfo } from "node:net"
+import { createServer } from "node:http"
 import { Effect, type Scope } from "effect"
+import { listen } from "./LocalServer.ts"
 
 /** A token request as it came. */
 export interface TokenRequest {
@@ -12,11 +12,6 @@ export interface OAuthServer {
   readonly issuer: string
   readonly requests: ReadonlyArray<TokenRequest>
 }
-
-const listening = (server: Server) =>
-  new Promise<number>((resolve) => {
-    server.listen(0, "127.0.0.1", () => resolve((server.address() as AddressInfo).port))
-  })
 
 /** An authorization server that gives the same access token to everybody, until the scope closes. */
 export const oauthServer = (token: string): Effect.Effect<OAuthServer, never, Scope.Scope> =>
@@ -46,12 +41,6 @@ export const oauthServer = (token: string): Effect.Effect<OAuthServer, never, Sc
         })
       } else response.writeHead(404).end()
     })
-    yield* Effect.addFinalizer(() =>
-      Effect.sync(() => {
-        server.close()
-        server.closeAllConnections()
-      })
-    )
-    issuer = `http://127.0.0.1:${yield* Effect.promise(() => listening(server))}`
+    issuer = (yield* listen(server)).url
     return { issuer, requests }
   })

@@ -1,9 +1,10 @@
 import { createServer } from "node:http"
-import type { AddressInfo, Socket } from "node:net"
+import type { Socket } from "node:net"
 import { Context, Deferred, Effect, Layer, type Scope } from "effect"
 import { WebSocketServer } from "ws"
 import { IdleTimers, type Peer } from "../../src/upstream/Upstream.ts"
 import { connectionOptions, WebSocketPeer, type WebSocketPeerOptions } from "../../src/upstream/WebSocketPeer.ts"
+import { listen } from "./LocalServer.ts"
 import { type ClientSocket, WebSocketClient } from "./WebSocketClient.ts"
 
 /** Timers that run by the clock of the test they are made in. */
@@ -34,13 +35,7 @@ export const peerPair = Effect.fnUntraced(function* (
       Deferred.doneUnsafe(accepted, Effect.succeed({ peer, socket: socket as Socket }))
     })
   })
-  yield* Effect.acquireRelease(
-    Effect.callback<void>((resume) => {
-      server.listen(0, "127.0.0.1", () => resume(Effect.void))
-    }),
-    () => Effect.sync(() => server.close())
-  )
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const { url } = yield* listen(server)
   const client = yield* Effect.orDie(WebSocketClient.connect(url, { keep: options.keep ?? true }))
   const { peer, socket } = yield* Effect.acquireRelease(Deferred.await(accepted), ({ peer }) => peer.release)
   return { peer, client, socket, timers }

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
-import type { AddressInfo, Socket } from "node:net"
+import type { Socket } from "node:net"
 import { Deferred, Effect, type Scope } from "effect"
+import { listen } from "./LocalServer.ts"
 
 /**
  * One step of a raw answer.
@@ -150,7 +151,6 @@ const make = (
 ): Effect.Effect<UpstreamServer, never, Scope.Scope> =>
   Effect.gen(function* () {
     const requests: Array<Served> = []
-    const sockets = new Set<Socket>()
     const numbers = new WeakMap<Socket, number>()
     const timers = new Set<NodeJS.Timeout>()
     const waiting = new Set<{ readonly count: number; readonly reached: Deferred.Deferred<void> }>()
@@ -192,26 +192,18 @@ const make = (
       response.on("error", () => {})
     })
     server.on("connection", (socket: Socket) => {
-      sockets.add(socket)
       numbers.set(socket, ++connections)
-      socket.on("close", () => sockets.delete(socket))
     })
 
-    const refuse = Effect.callback<void>((resume) => {
+    const { close, port, sockets, url } = yield* listen(server)
+    const refuse = Effect.suspend(() => {
       for (const timer of timers) clearTimeout(timer)
-      for (const socket of sockets) socket.destroy()
-      if (!server.listening) return resume(Effect.void)
-      server.close(() => resume(Effect.void))
+      return close
     })
-    yield* Effect.acquireRelease(
-      Effect.callback<void>((resume) => {
-        server.listen(0, "127.0.0.1", () => resume(Effect.void))
-      }),
-      () => refuse
-    )
-    const { port } = server.address() as AddressInfo
+    // This runs before what `listen` leaves behind: no script goes on over broken connections.
+    yield* Effect.addFinalizer(() => refuse)
     return {
-      url: `http://127.0.0.1:${port}`,
+      url,
       port,
       requests,
       received: (count) =>

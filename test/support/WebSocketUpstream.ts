@@ -1,7 +1,8 @@
 import { createServer, type IncomingMessage } from "node:http"
-import type { AddressInfo, Socket } from "node:net"
+import type { Socket } from "node:net"
 import { Deferred, Effect, type Scope } from "effect"
 import { WebSocketServer } from "ws"
+import { listen } from "./LocalServer.ts"
 import { WebSocketEnd } from "./WebSocketEnd.ts"
 
 /** How an upstream answers a handshake. */
@@ -56,7 +57,6 @@ const make = Effect.fnUntraced(function* (
 ): Effect.fn.Return<WebSocketUpstream, never, Scope.Scope> {
   const handshakes: Array<IncomingMessage> = []
   const connections: Array<UpstreamSocket> = []
-  const sockets = new Set<Socket>()
   const looks = new Set<() => void>()
   const acceptor = new WebSocketServer({
     noServer: true,
@@ -68,11 +68,6 @@ const make = Effect.fnUntraced(function* (
     for (const [name, value] of Object.entries(extra.get(request) ?? {})) lines.push(`${name}: ${value}`)
   })
   const server = createServer((_request, response) => response.writeHead(404).end())
-  server.on("connection", (socket: Socket) => {
-    sockets.add(socket)
-    socket.on("close", () => sockets.delete(socket))
-    socket.on("error", () => {})
-  })
   server.on("upgrade", (request: IncomingMessage, socket: Socket, head: Buffer) => {
     const index = handshakes.push(request) - 1
     const { handshakes: script = [] } = options
@@ -99,16 +94,7 @@ const make = Effect.fnUntraced(function* (
     }
     for (const look of looks) look()
   })
-  yield* Effect.acquireRelease(
-    Effect.callback<void>((resume) => {
-      server.listen(0, "127.0.0.1", () => resume(Effect.void))
-    }),
-    () =>
-      Effect.callback<void>((resume) => {
-        for (const socket of sockets) socket.destroy()
-        server.close(() => resume(Effect.void))
-      })
-  )
+  const { port, sockets, url } = yield* listen(server)
   const until = (holds: () => boolean): Effect.Effect<void> =>
     Effect.suspend(() => {
       const held = Deferred.makeUnsafe<void>()
@@ -121,9 +107,8 @@ const make = Effect.fnUntraced(function* (
       look()
       return Deferred.await(held)
     })
-  const { port } = server.address() as AddressInfo
   return {
-    url: `http://127.0.0.1:${port}`,
+    url,
     port,
     handshakes,
     connections,

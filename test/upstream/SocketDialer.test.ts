@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage } from "node:http"
-import { type AddressInfo, connect, type Socket } from "node:net"
+import { connect, type Socket } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Pull, Scope } from "effect"
 import type { SluiceConfigInput } from "../../src/config/Config.ts"
@@ -9,6 +9,7 @@ import type { Environment } from "../../src/upstream/Proxy.ts"
 import * as Providers from "../../src/upstream/Providers.ts"
 import { socketDialer, type SocketDialerOptions } from "../../src/upstream/SocketDialer.ts"
 import { IdleTimers, type Peer, Upstream } from "../../src/upstream/Upstream.ts"
+import { listen } from "../support/LocalServer.ts"
 import { muteServer, talkingServer } from "../support/MuteServer.ts"
 import { idleTimers } from "../support/PeerPair.ts"
 import { UpstreamServer } from "../support/UpstreamServer.ts"
@@ -200,9 +201,7 @@ describe("dialling", () => {
 /** A proxy that tunnels whatever it is asked for to one port, or answers with a status. */
 const proxyServer = Effect.fnUntraced(function* (port: number, status = 200) {
   const asked: Array<IncomingMessage> = []
-  const sockets = new Set<Socket>()
   const server = createServer((_request, response) => response.writeHead(405).end())
-  server.on("connection", (socket: Socket) => sockets.add(socket.on("error", () => {})))
   server.on("connect", (request: IncomingMessage, socket: Socket) => {
     asked.push(request)
     if (status !== 200) {
@@ -213,19 +212,11 @@ const proxyServer = Effect.fnUntraced(function* (port: number, status = 200) {
       socket.write("HTTP/1.1 200 Connection established\r\n\r\n")
       socket.pipe(onward).pipe(socket)
     })
-    sockets.add(onward.on("error", () => socket.destroy()))
+    onward.on("error", () => socket.destroy())
+    socket.on("close", () => onward.destroy())
   })
-  yield* Effect.acquireRelease(
-    Effect.callback<void>((resume) => {
-      server.listen(0, "127.0.0.1", () => resume(Effect.void))
-    }),
-    () =>
-      Effect.sync(() => {
-        for (const socket of sockets) socket.destroy()
-        server.close()
-      })
-  )
-  return { asked, port: (server.address() as AddressInfo).port }
+  const { port: ownPort } = yield* listen(server)
+  return { asked, port: ownPort }
 })
 
 describe("a proxy of the environment", () => {
