@@ -3,6 +3,7 @@ import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
+import { eventually } from "../support/Eventually.ts"
 import { Gateway } from "../support/Gateway.ts"
 import { RawClient } from "../support/RawClient.ts"
 import { type RawTurn, UpstreamServer } from "../support/UpstreamServer.ts"
@@ -89,15 +90,6 @@ const assertEndedByShutdown = (text: string) => {
   assert.strictEqual(last.error.code, "shutting_down")
   assert.notInclude(text, "[DONE]")
 }
-
-/** Waits until something holds. */
-const eventually = Effect.fnUntraced(function* (holds: () => boolean) {
-  const end = performance.now() + 30_000
-  while (!holds()) {
-    assert.isBelow(performance.now(), end, "it never happened")
-    yield* Effect.sleep("10 millis")
-  }
-})
 
 /** A completion as an upstream answers it, with so much in front of what is read of it. */
 const bodyOf = (text: string): RawTurn => ({

@@ -2,6 +2,7 @@ import { connect } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { SluiceConfigInput } from "../../src/config/Config.ts"
+import { eventually } from "../support/Eventually.ts"
 import { RawClient } from "../support/RawClient.ts"
 import { muteServer } from "../support/MuteServer.ts"
 import { type RawTurn, UpstreamServer } from "../support/UpstreamServer.ts"
@@ -30,10 +31,6 @@ const status = (code: number, headers: { readonly [name: string]: string } = {})
   headers: { ...json, ...headers },
   steps: [`{"error":{"message":"${code}"}}`]
 })
-
-/** Waits until something holds; a test that waits in vain runs into its time limit. */
-const eventually = (holds: () => boolean): Effect.Effect<void> =>
-  Effect.suspend(() => (holds() ? Effect.void : Effect.andThen(Effect.sleep("5 millis"), eventually(holds))))
 
 describe("a call whose upstream fails before its answer begins", () => {
   it.live.each([408, 429, 500, 502, 503, 504].map((code) => [`${code}`, status(code)] as const))(

@@ -1,6 +1,7 @@
 import { connect } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { eventually } from "../support/Eventually.ts"
 import type { RawTurn } from "../support/UpstreamServer.ts"
 import { chat, startGateway } from "./InProcessGateway.ts"
 
@@ -50,14 +51,6 @@ const client = Effect.fnUntraced(function* (turn: RawTurn, path: string) {
   const body = JSON.stringify(chat)
   socket.write(`POST /up/v1/${path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${body.length}\r\n\r\n${body}`)
   return { gateway, socket, seen }
-})
-
-const eventually = Effect.fnUntraced(function* (holds: () => boolean) {
-  const end = performance.now() + 10_000
-  while (!holds()) {
-    assert.isBelow(performance.now(), end, "it never happened")
-    yield* Effect.sleep(5)
-  }
 })
 
 describe("a client within limits.write", () => {

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Scope, Exit } from "effect"
 import type { ExchangeRequest } from "../../src/upstream/Exchange.ts"
 import { httpExchange } from "../../src/upstream/HttpExchange.ts"
+import { eventually } from "../support/Eventually.ts"
 import { drain, readAll } from "../support/Exchanges.ts"
 import { muteServer, talkingServer } from "../support/MuteServer.ts"
 import { gate, UpstreamServer } from "../support/UpstreamServer.ts"
@@ -18,10 +19,6 @@ const request = (url: string, more: Partial<ExchangeRequest> = {}): ExchangeRequ
 })
 
 const exchanger = Effect.map(httpExchange({ connect }), (make) => make("up"))
-
-/** Waits until something holds; a test that waits in vain runs into its time limit. */
-const eventually = (holds: () => boolean): Effect.Effect<void> =>
-  Effect.suspend(() => (holds() ? Effect.void : Effect.andThen(Effect.sleep("5 millis"), eventually(holds))))
 
 describe("an exchange over HTTP", () => {
   it.live("carries method, path, query, headers and body as they are", () =>

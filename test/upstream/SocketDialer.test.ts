@@ -9,14 +9,12 @@ import type { Environment } from "../../src/upstream/Proxy.ts"
 import * as Providers from "../../src/upstream/Providers.ts"
 import { socketDialer, type SocketDialerOptions } from "../../src/upstream/SocketDialer.ts"
 import { IdleTimers, type Peer, Upstream } from "../../src/upstream/Upstream.ts"
+import { eventually } from "../support/Eventually.ts"
 import { listen } from "../support/LocalServer.ts"
 import { muteServer, talkingServer } from "../support/MuteServer.ts"
 import { idleTimers } from "../support/PeerPair.ts"
 import { UpstreamServer } from "../support/UpstreamServer.ts"
 import { type HandshakeAnswer, WebSocketUpstream } from "../support/WebSocketUpstream.ts"
-
-const eventually = (holds: () => boolean): Effect.Effect<void> =>
-  Effect.suspend(() => (holds() ? Effect.void : Effect.andThen(Effect.sleep("5 millis"), eventually(holds))))
 
 const request = (url: string, more: Partial<DialRequest> = {}): DialRequest => ({
   origin: new URL(url).origin,

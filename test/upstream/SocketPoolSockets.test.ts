@@ -3,10 +3,8 @@ import { Context, Effect, Exit, Layer, Pull, Scope } from "effect"
 import { make as makeConfig } from "../../src/config/Load.ts"
 import * as Providers from "../../src/upstream/Providers.ts"
 import { IdleTimers, type OpenedTurn, Upstream } from "../../src/upstream/Upstream.ts"
+import { eventually } from "../support/Eventually.ts"
 import { WebSocketUpstream } from "../support/WebSocketUpstream.ts"
-
-const eventually = (holds: () => boolean): Effect.Effect<void> =>
-  Effect.suspend(() => (holds() ? Effect.void : Effect.andThen(Effect.sleep("5 millis"), eventually(holds))))
 
 const textOf = ({ body }: OpenedTurn) => {
   const chunks: Array<Buffer> = []

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Pull, Scope } from "effect"
 import type { Peer, PeerMessage } from "../../src/upstream/Upstream.ts"
+import { eventually } from "../support/Eventually.ts"
 import { peerPair } from "../support/PeerPair.ts"
 
 /** Takes messages until so many are there, or the connection is over. */
@@ -13,9 +14,6 @@ const take = Effect.fnUntraced(function* (peer: Peer, count: number) {
   }
   return taken
 })
-
-const eventually = (holds: () => boolean): Effect.Effect<void> =>
-  Effect.suspend(() => (holds() ? Effect.void : Effect.andThen(Effect.sleep("5 millis"), eventually(holds))))
 
 const goneWith = (code: number, reason: string) => ({ _tag: "PeerGone", code, reason })
 
