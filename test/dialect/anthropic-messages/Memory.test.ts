@@ -1,10 +1,9 @@
 import { describe, expect, it } from "vitest"
 import { memory } from "../../../src/dialect/anthropic-messages/Memory.ts"
 import { continueWith } from "../../../src/dialect/anthropic-messages/Tools.ts"
-import type { ToolResult } from "../../../src/dialect/InjectedTools.ts"
 import type { HiddenTurn } from "../../../src/dialect/ToolMemory.ts"
 import { Random } from "../../wire/Random.ts"
-import { json, Kept, recalled, staysAsItIs } from "../Kept.ts"
+import { expectForgotten, expectUntouched, goneOn, hiding, json, Kept, recalled, staysAsItIs } from "../Kept.ts"
 
 type Block = Readonly<Record<string, unknown>>
 type Turn = ReadonlyArray<Block>
@@ -15,22 +14,18 @@ const use = (id: string, name: string, input: unknown = {}): Block => ({ type: "
 const hidden = (id: string): Block => use(id, "bmcp_docs_search", { q: id })
 const isUse = ({ type }: Block) => type === "tool_use"
 const isHidden = ({ name }: Block) => typeof name === "string" && name.startsWith("bmcp_")
-const result = ({ id }: Block): ToolResult => ({
-  callId: String(id),
-  content: [{ type: "text", text: `result of ${id}` }],
-  isError: false
-})
 
 const assistant = (content: unknown) => ({ role: "assistant", content })
 const user = (content: unknown) => ({ role: "user", content })
 const answerTo = (id: string): Block => ({ type: "tool_result", tool_use_id: id, content: "text" })
 
 const turnsOf = (turns: ReadonlyArray<Turn>): ReadonlyArray<HiddenTurn> =>
-  turns.map((turn) => ({
-    output: [JSON.stringify(assistant(turn))],
-    injected: new Set(turn.filter(isHidden).map(({ id }) => String(id))),
-    results: turn.filter(isHidden).map(result)
-  }))
+  turns.map((turn) =>
+    hiding(
+      [JSON.stringify(assistant(turn))],
+      turn.filter(isHidden).map(({ id }) => String(id))
+    )
+  )
 
 /** The blocks that the client sees of an answer, and sends back. */
 const shown = (turns: ReadonlyArray<Turn>): Array<Block> => turns.flat().filter((block) => !isHidden(block))
@@ -40,9 +35,10 @@ const history = (
   messages: ReadonlyArray<unknown>,
   turns: ReadonlyArray<Turn>
 ): Array<{ role: string; content: unknown }> => {
-  let body = json({ messages })
-  for (const turn of turnsOf(turns)) body = continueWith(body, turn.output, turn.results)!
-  return JSON.parse(body.toString()).messages
+  const body = goneOn(continueWith, { messages }, turnsOf(turns)) as {
+    messages: Array<{ role: string; content: unknown }>
+  }
+  return body.messages
 }
 
 /** The same with what the client answers beside the results of the last turn. */
@@ -212,19 +208,15 @@ describe("memory of Messages", () => {
   })
 
   it("keeps nothing of answers that hide nothing, could not be found, or lack a result", () => {
-    const remembered = (turns: ReadonlyArray<HiddenTurn>) => memory.remember(json(first), turns)
-    expect(remembered(turnsOf([[text("Hi"), readFile]]))).toEqual([])
-    expect(remembered(turnsOf([[hidden("toolu_1")], [thinking("hm")]]))).toEqual([])
-    expect(remembered(turnsOf(plain).map((turn) => ({ ...turn, results: [] })))).toEqual([])
-    expect(remembered([{ output: ["{"], injected: new Set(["x"]), results: [] }])).toEqual([])
+    expectForgotten(memory, first, turnsOf(plain), [
+      turnsOf([[text("Hi"), readFile]]),
+      turnsOf([[hidden("toolu_1")], [thinking("hm")]])
+    ])
   })
 
   it("stands values that are not its own, and requests that are none", () => {
-    const body = json({ messages: [prompt, assistant(shown(plain)), thanks, null, { role: "assistant" }] })
-    for (const value of ["", "null", "[]", "{}", '{"version":0}', '{"version":1,"at":"nowhere"}'])
-      expect(memory.recall(body, () => value)).toBe(body)
-    for (const odd of ["", "[]", "{", '{"messages":{}}', '{"messages":[[]]}'].map((said) => Buffer.from(said)))
-      expect(memory.recall(odd, () => null)).toBe(odd)
+    const later = { messages: [prompt, assistant(shown(plain)), thanks, null, { role: "assistant" }] }
+    expectUntouched(memory, later, ['{"messages":{}}', '{"messages":[[]]}'])
   })
 
   it("puts back what any conversation had hidden", () => {

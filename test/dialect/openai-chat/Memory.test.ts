@@ -1,10 +1,8 @@
 import { describe, expect, it } from "vitest"
-import type { ToolResult } from "../../../src/dialect/InjectedTools.ts"
 import { memory } from "../../../src/dialect/openai-chat/Memory.ts"
 import { continueWith } from "../../../src/dialect/openai-chat/Tools.ts"
-import type { HiddenTurn } from "../../../src/dialect/ToolMemory.ts"
 import { Random } from "../../wire/Random.ts"
-import { json, Kept, recalled, staysAsItIs } from "../Kept.ts"
+import { expectForgotten, expectUntouched, goneOn, hiding, json, Kept, recalled, staysAsItIs } from "../Kept.ts"
 
 interface Call {
   readonly id: string
@@ -20,11 +18,6 @@ const callJson = ({ given, id, name }: Call) => ({
   type: "function",
   function: { name, arguments: JSON.stringify(given) }
 })
-const result = ({ id }: Call): ToolResult => ({
-  callId: id,
-  content: [{ type: "text", text: `result of ${id}` }],
-  isError: false
-})
 
 interface Turn {
   readonly text: string
@@ -39,13 +32,13 @@ const message = ({ calls, more, text }: Turn) => ({
   ...(calls.length > 0 ? { tool_calls: calls.map(callJson) } : {})
 })
 
-const hiddenTurn = (turn: Turn): HiddenTurn => ({
-  output: [JSON.stringify(message(turn))],
-  injected: new Set(turn.calls.filter(isHidden).map(({ id }) => id)),
-  results: turn.calls.filter(isHidden).map(result)
-})
-
-const turnsOf = (turns: ReadonlyArray<Turn>) => turns.map(hiddenTurn)
+const turnsOf = (turns: ReadonlyArray<Turn>) =>
+  turns.map((turn) =>
+    hiding(
+      [JSON.stringify(message(turn))],
+      turn.calls.filter(isHidden).map(({ id }) => id)
+    )
+  )
 
 /** What the client sees of an answer, and sends back. */
 const shown = (turns: ReadonlyArray<Turn>) =>
@@ -56,9 +49,8 @@ const shown = (turns: ReadonlyArray<Turn>) =>
 
 /** The messages that the upstream has seen, up to the end of the answer. */
 const history = (messages: ReadonlyArray<unknown>, turns: ReadonlyArray<Turn>): ReadonlyArray<unknown> => {
-  let body = json({ messages })
-  for (const turn of turnsOf(turns)) body = continueWith(body, turn.output, turn.results)!
-  return JSON.parse(body.toString()).messages
+  const body = goneOn(continueWith, { messages }, turnsOf(turns)) as { messages: ReadonlyArray<unknown> }
+  return body.messages
 }
 
 const prompt = { role: "user", content: "How does it work?" }
@@ -247,29 +239,22 @@ describe("memory of Chat Completions", () => {
   })
 
   it("keeps nothing of answers that hide nothing, could not be found, or lack a result", () => {
-    const remembered = (turns: ReadonlyArray<HiddenTurn>) => memory.remember(json(first), turns)
-    expect(remembered(turnsOf([{ text: "Hi", calls: [readFile] }]))).toEqual([])
-    expect(
-      remembered(
-        turnsOf([
-          { text: "", calls: [hiddenCall("call_1")] },
-          { text: " ", calls: [] }
-        ])
-      )
-    ).toEqual([])
-    expect(remembered(turnsOf(plain).map((turn) => ({ ...turn, results: [] })))).toEqual([])
-    expect(remembered([{ output: ["{"], injected: new Set(["x"]), results: [] }])).toEqual([])
-    for (const { key } of remembered(turnsOf(plain))) expect(key).toMatch(/^[\w-]{1,64}$/)
+    expectForgotten(memory, first, turnsOf(plain), [
+      turnsOf([{ text: "Hi", calls: [readFile] }]),
+      turnsOf([
+        { text: "", calls: [hiddenCall("call_1")] },
+        { text: " ", calls: [] }
+      ])
+    ])
+  })
+
+  it("keeps under keys that fit a store", () => {
+    for (const { key } of memory.remember(json(first), turnsOf(plain))) expect(key).toMatch(/^[\w-]{1,64}$/)
   })
 
   it("stands values that are not its own, and requests that are none", () => {
-    const body = json({ messages: [prompt, shown(plain), thanks, null, { role: "assistant" }] })
-    for (const value of ["", "null", "[]", "{}", '{"version":0}', '{"version":1,"at":"nowhere"}'])
-      expect(memory.recall(body, () => value)).toBe(body)
-    for (const text of ["", "[]", "{", '{"messages":{}}', '{"messages":[[]]}']) {
-      const odd = Buffer.from(text)
-      expect(memory.recall(odd, () => null)).toBe(odd)
-    }
+    const later = { messages: [prompt, shown(plain), thanks, null, { role: "assistant" }] }
+    expectUntouched(memory, later, ['{"messages":{}}', '{"messages":[[]]}'])
   })
 
   it("puts back what any conversation had hidden", () => {

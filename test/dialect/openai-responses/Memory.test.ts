@@ -1,10 +1,9 @@
 import { describe, expect, it } from "vitest"
-import type { ToolResult } from "../../../src/dialect/InjectedTools.ts"
 import { memory } from "../../../src/dialect/openai-responses/Memory.ts"
 import { continueWith } from "../../../src/dialect/openai-responses/Tools.ts"
 import type { HiddenTurn } from "../../../src/dialect/ToolMemory.ts"
 import { Random } from "../../wire/Random.ts"
-import { json, Kept, recalled, staysAsItIs } from "../Kept.ts"
+import { expectForgotten, expectUntouched, goneOn, hiding, json, Kept, recalled, staysAsItIs } from "../Kept.ts"
 
 type Item = Readonly<Record<string, unknown>>
 type Turn = ReadonlyArray<Item>
@@ -32,11 +31,6 @@ const call = (id: string, name: string, given: unknown = {}): Item => ({
 })
 const hidden = (id: string): Item => call(id, "bmcp_docs_search", { q: id })
 const isHidden = ({ name }: Item) => typeof name === "string" && name.startsWith("bmcp_")
-const result = ({ call_id }: Item): ToolResult => ({
-  callId: String(call_id),
-  content: [{ type: "text", text: `result of ${call_id}` }],
-  isError: false
-})
 const resultItem = (item: Item) => ({
   type: "function_call_output",
   call_id: item.call_id,
@@ -47,9 +41,10 @@ const answerTo = (id: string): Item => ({ type: "function_call_output", call_id:
 
 const turnsOf = (turns: ReadonlyArray<Turn>): ReadonlyArray<HiddenTurn> =>
   turns.map((turn, index) => ({
-    output: turn.map((item) => JSON.stringify(item)),
-    injected: new Set(turn.filter(isHidden).map(({ call_id }) => String(call_id))),
-    results: turn.filter(isHidden).map(result),
+    ...hiding(
+      turn.map((item) => JSON.stringify(item)),
+      turn.filter(isHidden).map(({ call_id }) => String(call_id))
+    ),
     responseId: `resp_${index}`
   }))
 
@@ -58,9 +53,8 @@ const shown = (turns: ReadonlyArray<Turn>): ReadonlyArray<Item> => turns.flat().
 
 /** The items that the upstream has seen, up to the end of the answer. */
 const history = (input: ReadonlyArray<unknown>, turns: ReadonlyArray<Turn>): Array<Item> => {
-  let body = json({ input })
-  for (const turn of turnsOf(turns)) body = continueWith(body, turn.output, turn.results)!
-  return JSON.parse(body.toString()).input
+  const body = goneOn(continueWith, { input }, turnsOf(turns)) as { input: Array<Item> }
+  return body.input
 }
 
 const without =
@@ -341,19 +335,15 @@ describe("memory of Responses", () => {
   })
 
   it("keeps nothing of answers that hide nothing, could not be found, or lack a result", () => {
-    const remembered = (turns: ReadonlyArray<HiddenTurn>) => memory.remember(json(first), turns)
-    expect(remembered(turnsOf([[message("Hi"), readFile]]))).toEqual([])
-    expect(remembered(turnsOf([[hidden("call_1")], [reasoning("one")]]))).toEqual([])
-    expect(remembered(turnsOf(plain).map((turn) => ({ ...turn, results: [] })))).toEqual([])
-    expect(remembered([{ output: ["{"], injected: new Set(["x"]), results: [] }])).toEqual([])
+    expectForgotten(memory, first, turnsOf(plain), [
+      turnsOf([[message("Hi"), readFile]]),
+      turnsOf([[hidden("call_1")], [reasoning("one")]])
+    ])
   })
 
   it("stands values that are not its own, and requests that are none", () => {
-    const body = json({ previous_response_id: "r", input: [prompt, ...shown(plain), thanks, null, fileRead] })
-    for (const value of ["", "null", "[]", "{}", '{"version":0}', '{"version":1,"at":"nowhere"}'])
-      expect(memory.recall(body, () => value)).toBe(body)
-    for (const odd of ["", "[]", "{", '{"input":"hi"}', '{"input":[[]]}'].map((said) => Buffer.from(said)))
-      expect(memory.recall(odd, () => null)).toBe(odd)
+    const later = { previous_response_id: "r", input: [prompt, ...shown(plain), thanks, null, fileRead] }
+    expectUntouched(memory, later, ['{"input":"hi"}', '{"input":[[]]}'])
   })
 
   it("puts back what any conversation had hidden", () => {
