@@ -9,6 +9,11 @@ export const dialects: ReadonlyArray<DialectCase> = [openAiChatCase, openAiRespo
 /** The transports every dialect has over HTTP. */
 export const transports = ["sse", "json"] as const
 
+/** Every dialect over each of them. */
+export const dialectTransports = dialects.flatMap((dialect) =>
+  transports.map((transport) => ({ dialect, transport, title: `${dialect.name}, ${transport}` }))
+)
+
 /** What the upstream says wherever it does not matter what. */
 export const reply: Reply = {
   text: ["Grüezi ", "mitenand ", "👋"],

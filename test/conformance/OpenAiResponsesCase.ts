@@ -1,5 +1,5 @@
 import { isObject } from "../../src/dialect/Json.ts"
-import type { Counts, DialectCase, Events, ReadError, Reply } from "./DialectCase.ts"
+import type { DialectCase, Events, ReadError, Reply } from "./DialectCase.ts"
 import { openAiResponsesAnswers, openAiResponsesCutStreams } from "./OpenAiResponsesAnswers.ts"
 import {
   callItem,
@@ -9,17 +9,10 @@ import {
   numbered,
   reasoningItem,
   response,
-  textDelta
+  textDelta,
+  usageOf
 } from "./OpenAiResponsesParts.ts"
 import { openAiResponsesToolLoop } from "./toolloop/OpenAiResponsesToolLoop.ts"
-
-const usageOf = (counts: Counts) => ({
-  input_tokens: counts.input + counts.cacheRead,
-  input_tokens_details: { cached_tokens: counts.cacheRead },
-  output_tokens: counts.output,
-  output_tokens_details: { reasoning_tokens: counts.reasoning },
-  total_tokens: counts.input + counts.cacheRead + counts.output
-})
 
 const reasons = { stop: "completed", length: "max_output_tokens", tools: "completed" } as const
 

@@ -1,3 +1,5 @@
+import type { Counts } from "./DialectCase.ts"
+
 /** An event's data. */
 export interface Data {
   readonly type: string
@@ -70,4 +72,12 @@ export const reasoningItem = (...summary: ReadonlyArray<string>) => ({
   id: "rs_1",
   type: "reasoning",
   summary: summary.map((text) => ({ type: "summary_text", text }))
+})
+
+export const usageOf = (counts: Counts) => ({
+  input_tokens: counts.input + counts.cacheRead,
+  input_tokens_details: { cached_tokens: counts.cacheRead },
+  output_tokens: counts.output,
+  output_tokens_details: { reasoning_tokens: counts.reasoning },
+  total_tokens: counts.input + counts.cacheRead + counts.output
 })

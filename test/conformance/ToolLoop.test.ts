@@ -11,7 +11,7 @@ import {
   loop,
   recordsOf,
   say,
-  sent,
+  sentAll,
   think,
   turnsOf
 } from "./toolloop/Loop.ts"
@@ -108,11 +108,7 @@ describe.each(dialects)("injected tools in $name", (dialect) => {
 
   it.effect.each(rows)("$title", ({ transport, turns }) =>
     Effect.gen(function* () {
-      const made = yield* loop(
-        dialect,
-        transport,
-        turns.map((turn) => sent(dialect, transport, turn))
-      )
+      const made = yield* loop(dialect, transport, sentAll(dialect, transport, turns))
       const call = yield* made.ask()
       yield* call.ended
       assertShown(dialect, transport, call, turns)

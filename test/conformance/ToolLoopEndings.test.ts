@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { TestClock } from "effect/testing"
 import type { ErrorCode } from "../../src/recorder/Records.ts"
 import { Turn } from "../../src/testing/index.ts"
-import { dialects, transports } from "./Dialects.ts"
+import { dialectTransports } from "./Dialects.ts"
 import { settleDown } from "./Engine.ts"
 import {
   assertAsked,
@@ -21,19 +21,17 @@ import {
   say,
   seen,
   sent,
+  sentAll,
   slowly,
   think,
   type Transport,
   turnsOf,
   usageAt
 } from "./toolloop/Loop.ts"
+import type { LoopTurn } from "./toolloop/ToolLoopCase.ts"
 import type { DialectCase } from "./DialectCase.ts"
 import { error } from "./WayOutParts.ts"
 import { wordOf } from "./WayOut.ts"
-
-const rows = dialects.flatMap((dialect) =>
-  transports.map((transport) => ({ dialect, transport, title: `${dialect.name}, ${transport}` }))
-)
 
 /** The text that a turn which breaks has shown before. */
 const half = "It may be a ca"
@@ -65,6 +63,11 @@ const bodyOf = (dialect: DialectCase): ReadonlyArray<string> => {
 
 const cutAfter = (dialect: DialectCase, count: number) => bodyOf(dialect).slice(0, count)
 
+const wasCut = { error: "upstream_cut", code: "upstream_cut", status: 502 } as const
+const wasMalformed = { error: "malformed", code: "upstream_malformed", status: 502 } as const
+const wasSilent = { error: "timeout", code: "upstream_timeout", status: 504, takes: "12 seconds" } as const
+const wasIdle = { ...wasSilent, options: { config: { limits: { idle: "9 seconds" } } } } as const
+
 const failures: ReadonlyArray<Failure> = [
   ...([429, 500, 400] as const).map(
     (status): Failure => ({
@@ -87,41 +90,30 @@ const failures: ReadonlyArray<Failure> = [
     name: "gets no head in time",
     turn: () => Turn.hang,
     options: { config: { limits: { first_frame: "10 seconds" } } },
-    takes: "12 seconds",
-    error: "timeout",
-    code: "upstream_timeout",
-    status: 504
+    ...wasSilent
   },
   {
     name: "comes over another transport",
     turn: (dialect, transport) => sent(dialect, transport === "sse" ? "json" : "sse", second!),
-    error: "malformed",
-    code: "upstream_malformed",
-    status: 502
+    ...wasMalformed
   },
   {
     name: "breaks off before a byte",
     turn: (_, transport) => ({ headers: headersOf(transport), body: [{ cut: true }] }),
-    error: "upstream_cut",
-    code: "upstream_cut",
-    status: 502
+    ...wasCut
   },
   {
     name: "breaks off before any text",
     transport: "sse",
     turn: (dialect) => ({ headers: headersOf("sse"), body: [...cutAfter(dialect, 1), { cut: true }] }),
-    error: "upstream_cut",
-    code: "upstream_cut",
-    status: 502
+    ...wasCut
   },
   {
     name: "breaks off behind text",
     transport: "sse",
     turn: (dialect) => ({ headers: headersOf("sse"), body: [...bodyOf(dialect), { cut: true }] }),
     text: half,
-    error: "upstream_cut",
-    code: "upstream_cut",
-    status: 502
+    ...wasCut
   },
   {
     name: "breaks off inside an event",
@@ -131,18 +123,14 @@ const failures: ReadonlyArray<Failure> = [
       body: [...bodyOf(dialect), dialect.toolLoop.stream(second!)[1]!.slice(0, 25), { cut: true }]
     }),
     text: half,
-    error: "upstream_cut",
-    code: "upstream_cut",
-    status: 502
+    ...wasCut
   },
   {
     name: "ends without an end",
     transport: "sse",
     turn: (dialect) => ({ headers: headersOf("sse"), body: bodyOf(dialect) }),
     text: half,
-    error: "upstream_cut",
-    code: "upstream_cut",
-    status: 502
+    ...wasCut
   },
   {
     name: "breaks off inside its body",
@@ -151,18 +139,14 @@ const failures: ReadonlyArray<Failure> = [
       headers: headersOf("json"),
       body: [dialect.toolLoop.body(second!).slice(0, 40), { cut: true }]
     }),
-    error: "upstream_cut",
-    code: "upstream_cut",
-    status: 502
+    ...wasCut
   },
   {
     name: "is malformed behind text",
     transport: "sse",
     turn: (dialect) => ({ headers: headersOf("sse"), body: [...bodyOf(dialect), dialect.malformed[0]!.event] }),
     text: half,
-    error: "malformed",
-    code: "upstream_malformed",
-    status: 502
+    ...wasMalformed
   },
   {
     name: "is malformed at once",
@@ -170,20 +154,14 @@ const failures: ReadonlyArray<Failure> = [
       headers: headersOf(transport),
       body: transport === "sse" ? [dialect.malformed[0]!.event] : "upstream timeout"
     }),
-    error: "malformed",
-    code: "upstream_malformed",
-    status: 502
+    ...wasMalformed
   },
   {
     name: "falls silent behind text",
     transport: "sse",
     turn: (dialect) => ({ headers: headersOf("sse"), body: [...bodyOf(dialect), { hang: true }] }),
-    options: { config: { limits: { idle: "9 seconds" } } },
-    takes: "12 seconds",
     text: half,
-    error: "timeout",
-    code: "upstream_timeout",
-    status: 504
+    ...wasIdle
   },
   {
     name: "falls silent inside its body",
@@ -192,11 +170,7 @@ const failures: ReadonlyArray<Failure> = [
       headers: headersOf("json"),
       body: [dialect.toolLoop.body(second!).slice(0, 40), { hang: true }]
     }),
-    options: { config: { limits: { idle: "9 seconds" } } },
-    takes: "12 seconds",
-    error: "timeout",
-    code: "upstream_timeout",
-    status: 504
+    ...wasIdle
   }
 ]
 
@@ -209,10 +183,10 @@ const statusesOf = (made: Loop) => {
   }
 }
 
-describe.each(rows)("with injected tools in $title", ({ dialect, transport }) => {
+describe.each(dialectTransports)("with injected tools in $title", ({ dialect, transport }) => {
   const isStream = transport === "sse"
   const { shape } = dialect.toolLoop
-  const upstream = (turns: ReturnType<typeof turnsOf>) => turns.map((turn) => sent(dialect, transport, turn))
+  const upstream = (turns: ReadonlyArray<LoopTurn>) => sentAll(dialect, transport, turns)
 
   const known = failures.filter((failure) => (failure.transport ?? transport) === transport)
   const preambles = [[], [say("I will look. ")]]

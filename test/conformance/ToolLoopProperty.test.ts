@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
 import { Random } from "../wire/Random.ts"
-import { dialects, transports } from "./Dialects.ts"
+import { dialectTransports } from "./Dialects.ts"
 import { settleDown } from "./Engine.ts"
 import { awkward } from "./Noise.ts"
 import {
@@ -17,15 +17,12 @@ import {
   recordsOf,
   say,
   sent,
+  sentAll,
   slowly,
   think,
   turnsOf
 } from "./toolloop/Loop.ts"
 import type { LoopTurn, Part } from "./toolloop/ToolLoopCase.ts"
-
-const rows = dialects.flatMap((dialect) =>
-  transports.map((transport) => ({ dialect, transport, title: `${dialect.name}, ${transport}` }))
-)
 
 const said = (random: Random): string => random.pick(awkward) + random.pick(awkward) + String(random.below(1000))
 
@@ -86,7 +83,7 @@ const withSeed = (script: string, check: () => void): void => {
   }
 }
 
-describe.each(rows)("any turns in $title", ({ dialect, transport }) => {
+describe.each(dialectTransports)("any turns in $title", ({ dialect, transport }) => {
   it.effect("are shown, asked for and recorded as they follow from what the model said, however they are cut", () =>
     Effect.gen(function* () {
       for (let seed = 0; seed < 40; seed++) {
@@ -148,11 +145,7 @@ describe.each(rows)("any turns in $title", ({ dialect, transport }) => {
       for (let at = 0; at <= [...written].length; at++) {
         const pieces: LoopTurn["pieces"] = (all) => [[...all].slice(0, at).join(""), [...all].slice(at).join("")]
         const turns = turnsOf({ parts: [looks("one", written)], pieces }, [say("Done.")])
-        const made = yield* loop(
-          dialect,
-          transport,
-          turns.map((turn) => sent(dialect, transport, turn))
-        )
+        const made = yield* loop(dialect, transport, sentAll(dialect, transport, turns))
         const call = yield* made.ask()
         yield* call.ended
         assertShown(dialect, transport, call, turns)

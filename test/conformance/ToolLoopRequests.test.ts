@@ -4,7 +4,7 @@ import type { Interception } from "../../src/interception/Interception.ts"
 import { dialectOf } from "../../src/dialect/Dialects.ts"
 import type { ScriptedTool } from "../../src/testing/index.ts"
 import type { Counts, DialectCase } from "./DialectCase.ts"
-import { dialects, transports } from "./Dialects.ts"
+import { dialectTransports } from "./Dialects.ts"
 import { Call } from "./Engine.ts"
 import {
   assertAsked,
@@ -17,17 +17,14 @@ import {
   loop,
   recordsOf,
   say,
-  sent,
+  sentAll,
   sum,
   think,
   turnsOf,
   usageAt
 } from "./toolloop/Loop.ts"
 import { clientTool, hiddenNames } from "./toolloop/Names.ts"
-
-const rows = dialects.flatMap((dialect) =>
-  transports.map((transport) => ({ dialect, transport, title: `${dialect.name}, ${transport}` }))
-)
+import type { LoopTurn } from "./toolloop/ToolLoopCase.ts"
 
 /** Makes a call with headers of the client's own. */
 const callAs = (
@@ -37,10 +34,10 @@ const callAs = (
   body: string
 ): Effect.Effect<Call> => new Call().start(interception, { dialect: dialect.name, provider: "up", body, headers })
 
-describe.each(rows)("requests with tools in $title", ({ dialect, transport }) => {
+describe.each(dialectTransports)("requests with tools in $title", ({ dialect, transport }) => {
   const { closed, clientFirst, clientTools, offered } = dialect.toolLoop
   const done = turnsOf([say("Done.")])
-  const upstream = (turns: ReturnType<typeof turnsOf>) => turns.map((turn) => sent(dialect, transport, turn))
+  const upstream = (turns: ReadonlyArray<LoopTurn>) => sentAll(dialect, transport, turns)
   const isStream = transport === "sse"
 
   const members = [

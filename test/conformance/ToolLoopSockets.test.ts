@@ -3,7 +3,7 @@ import { Context, Effect, Layer } from "effect"
 import { ScriptedTools } from "../../src/testing/index.ts"
 import { dialects } from "./Dialects.ts"
 import { eventually, rawTurn, sockets } from "./Sockets.ts"
-import { answering, countsOf, recordsOf, say, seen, shown, slowly, turnsOf, usageAt } from "./toolloop/Loop.ts"
+import { answeringSlowly, countsOf, recordsOf, say, seen, shown, slowly, turnsOf, usageAt } from "./toolloop/Loop.ts"
 import { clientTool } from "./toolloop/Names.ts"
 
 /** In milliseconds. The timers are exact to 25. */
@@ -20,10 +20,7 @@ describe.each(dialects)("over real sockets, injected tools in $name", (dialect) 
   ])("are waited for behind $title, the silence filled", ({ parts }) =>
     Effect.gen(function* () {
       const turns = turnsOf([...parts, slowly("one")], [say("Done.")])
-      const tools = ScriptedTools.layer([
-        ...answering.slice(0, 2),
-        { name: "hidden_slow", answer: Effect.delay(Effect.succeed("hidden"), 3.5 * interval) }
-      ])
+      const tools = ScriptedTools.layer(answeringSlowly(Effect.delay(Effect.succeed("hidden"), 3.5 * interval)))
       const raw = turns.map((turn) => rawTurn("sse", [dialect.toolLoop.stream(turn).join("")]))
       const { call, ledger } = yield* Effect.provide(sockets(dialect, raw, options), tools)
       const answer = yield* call(request)
@@ -38,9 +35,7 @@ describe.each(dialects)("over real sockets, injected tools in $name", (dialect) 
   it.live("are given up with their client, and all connections with them", () =>
     Effect.gen(function* () {
       const [turn] = turnsOf([say("I will look. "), slowly("one")])
-      const services = yield* Layer.build(
-        ScriptedTools.layer([...answering.slice(0, 2), { name: "hidden_slow", answer: Effect.never }])
-      )
+      const services = yield* Layer.build(ScriptedTools.layer(answeringSlowly(Effect.never)))
       const tools = Context.get(services, ScriptedTools)
       const raw = [rawTurn("sse", [dialect.toolLoop.stream(turn!).join("")])]
       const { call, ledger } = yield* Effect.provide(sockets(dialect, raw), services)

@@ -2,10 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Latch } from "effect"
 import { TestClock } from "effect/testing"
 import type { ScriptedTool } from "../../src/testing/index.ts"
-import { dialects, transports } from "./Dialects.ts"
+import { dialectTransports } from "./Dialects.ts"
 import { settleDown } from "./Engine.ts"
 import {
-  answering,
+  answeringSlowly,
   assertAsked,
   assertRecorded,
   assertShown,
@@ -19,29 +19,21 @@ import {
   say,
   seen,
   sent,
+  sentAll,
   slowly,
   turnsOf
 } from "./toolloop/Loop.ts"
+import type { LoopTurn } from "./toolloop/ToolLoopCase.ts"
 
-const rows = dialects.flatMap((dialect) =>
-  transports.map((transport) => ({ dialect, transport, name: dialect.name, title: `${dialect.name}, ${transport}` }))
-)
-
-/** The tool that is slow, made of this. */
-const slowTool = (answer: ScriptedTool["answer"]): ReadonlyArray<ScriptedTool> => [
-  ...answering.slice(0, 2),
-  { name: "hidden_slow", answer }
-]
-
-describe.each(rows)("tools in $title", ({ dialect, transport }) => {
-  const upstream = (turns: ReturnType<typeof turnsOf>) => turns.map((turn) => sent(dialect, transport, turn))
+describe.each(dialectTransports)("tools in $title", ({ dialect, transport }) => {
+  const upstream = (turns: ReadonlyArray<LoopTurn>) => sentAll(dialect, transport, turns)
   const isStream = transport === "sse"
 
   it.effect("run at once, and their results stand in the order of the calls", () =>
     Effect.gen(function* () {
       const turns = turnsOf([slowly("one"), slowly("two"), slowly("three")], [say("Done.")])
       const latches = [0, 1, 2].map(() => Latch.makeUnsafe(false))
-      const tools = slowTool((_, { index }) => Effect.as(latches[index]!.await, `hidden ${index}`))
+      const tools = answeringSlowly((_, { index }) => Effect.as(latches[index]!.await, `hidden ${index}`))
       const made = yield* loop(dialect, transport, upstream(turns), { tools })
       const call = yield* made.ask()
       const calls = yield* made.tools.received(3)
@@ -147,7 +139,7 @@ describe.each(rows)("tools in $title", ({ dialect, transport }) => {
   it.effect.each(failures)("go on beside one that $name", ({ answer, records: why, says, takes }) =>
     Effect.gen(function* () {
       const turns = turnsOf([say("Well. "), slowly("one"), looks("two")], [say("So what.")])
-      const made = yield* loop(dialect, transport, upstream(turns), { tools: slowTool(answer) })
+      const made = yield* loop(dialect, transport, upstream(turns), { tools: answeringSlowly(answer) })
       const call = yield* made.ask()
       yield* made.tools.received(2)
       yield* settleDown()
@@ -172,7 +164,7 @@ describe.each(rows)("tools in $title", ({ dialect, transport }) => {
     Effect.gen(function* () {
       const turns = turnsOf([slowly("one")], [say("Long.")])
       const large = "hidden ".repeat(750_000)
-      const made = yield* loop(dialect, transport, upstream(turns), { tools: slowTool(large) })
+      const made = yield* loop(dialect, transport, upstream(turns), { tools: answeringSlowly(large) })
       const call = yield* made.ask()
       yield* call.ended
       assertShown(dialect, transport, call, turns)
@@ -209,7 +201,9 @@ describe.each(rows)("tools in $title", ({ dialect, transport }) => {
   it.effect("that break the gateway itself end the interception, and no other way", () =>
     Effect.gen(function* () {
       const turns = turnsOf([say("Well. "), slowly("one")])
-      const made = yield* loop(dialect, transport, upstream(turns), { tools: slowTool(Effect.die("hidden defect")) })
+      const made = yield* loop(dialect, transport, upstream(turns), {
+        tools: answeringSlowly(Effect.die("hidden defect"))
+      })
       const call = yield* made.ask()
       yield* call.ended
       const records = recordsOf(made.ledger)

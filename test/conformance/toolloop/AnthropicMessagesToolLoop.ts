@@ -2,7 +2,7 @@ import { assert } from "@effect/vitest"
 import type { JsonObject } from "../../../src/dialect/Json.ts"
 import { anthropicMessagesCase, event } from "../AnthropicMessagesCase.ts"
 import type { Counts } from "../DialectCase.ts"
-import { count, inPieces, list, object, readEvents, text } from "./Events.ts"
+import { addedTo, count, inPieces, list, object, readEvents, text } from "./Events.ts"
 import type { LoopTurn, Part, Seen, Stop, ToolLoopCase } from "./ToolLoopCase.ts"
 
 const reasons = { stop: "end_turn", length: "max_tokens", tools: "tool_use" } as const
@@ -243,13 +243,7 @@ export const anthropicMessagesToolLoop: ToolLoopCase = {
   shape: (parts) => parts,
   textArguments: false,
   goesOn: (before, after) => {
-    const { messages: earlier, tool_choice: _before, ...rest } = before as JsonObject
-    const { messages: later, tool_choice: _after, ...others } = after as JsonObject
-    assert.deepStrictEqual(others, rest)
-    const known = list(earlier, "messages")
-    const all = list(later, "messages")
-    assert.deepStrictEqual(all.slice(0, known.length), known)
-    const [said, answered, ...more] = all.slice(known.length).map((one) => object(one, "message"))
+    const [said, answered, ...more] = addedTo(before, after, "messages")
     assert.deepStrictEqual([said!.role, answered!.role, more], ["assistant", "user", []])
     return {
       parts: list(said!.content, "content").map(partOf),

@@ -43,6 +43,27 @@ export const count = (value: unknown, what: string): number => {
   return value
 }
 
+/**
+ * What a request adds to a list of the one before, as objects. Fails where it changes what the list had, or anything else
+ * but the choice of tools.
+ *
+ * @param items reads the list
+ */
+export const addedTo = (
+  before: object,
+  after: object,
+  member: string,
+  items = (value: unknown): ReadonlyArray<unknown> => list(value, member)
+): ReadonlyArray<JsonObject> => {
+  const { [member]: earlier, tool_choice: _before, ...rest } = before as JsonObject
+  const { [member]: later, tool_choice: _after, ...others } = after as JsonObject
+  assert.deepStrictEqual(others, rest)
+  const known = items(earlier)
+  const all = items(later)
+  assert.deepStrictEqual(all.slice(0, known.length), known)
+  return all.slice(known.length).map((one) => object(one, member))
+}
+
 /** A text in three pieces, the first of them a letter; fewer where it is short. */
 export const inPieces = (whole: string): ReadonlyArray<string> =>
   [whole.slice(0, 1), whole.slice(1, 4), whole.slice(4)].filter((piece) => piece !== "")

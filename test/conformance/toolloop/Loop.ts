@@ -73,6 +73,13 @@ export const sent = (
   return { headers: headersOf(transport), body: cut(Buffer.from(whole.join(""))) ?? whole }
 }
 
+/** Turns as the upstream sends them, one behind the other. */
+export const sentAll = (
+  dialect: DialectCase,
+  transport: Transport,
+  turns: ReadonlyArray<LoopTurn>
+): ReadonlyArray<Turn> => turns.map((turn) => sent(dialect, transport, turn))
+
 export const headersOf = (transport: Transport) => ({
   "content-type": transport === "sse" ? "text/event-stream" : "application/json"
 })
@@ -83,6 +90,10 @@ export const answering: ReadonlyArray<ScriptedTool> = [
   { name: "hidden_find", answer: (args) => `hidden find of ${JSON.stringify(args)}` },
   { name: "hidden_slow", answer: Effect.delay(Effect.succeed("hidden slow"), "5 seconds") }
 ]
+
+/** The same with a slow tool that answers otherwise. */
+export const answeringSlowly = (answer: ScriptedTool["answer"]): ReadonlyArray<ScriptedTool> =>
+  answering.map((tool) => (tool.name === "hidden_slow" ? { name: tool.name, answer } : tool))
 
 /** What `answering` makes of a call. */
 export const resultOf = (call: CallPart): SentResult => {

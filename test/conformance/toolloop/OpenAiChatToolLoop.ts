@@ -2,7 +2,7 @@ import { assert } from "@effect/vitest"
 import type { JsonObject } from "../../../src/dialect/Json.ts"
 import type { Counts } from "../DialectCase.ts"
 import { chatUsage, done, event, openAiChatCase } from "../OpenAiChatCase.ts"
-import { count, inPieces, list, object, readEvents, readResult, text } from "./Events.ts"
+import { addedTo, count, inPieces, list, object, readEvents, readResult, text } from "./Events.ts"
 import type { CallPart, LoopTurn, Part, Seen, Stop, ToolLoopCase } from "./ToolLoopCase.ts"
 
 const reasons = { stop: "stop", length: "length", tools: "tool_calls" } as const
@@ -294,13 +294,7 @@ export const openAiChatToolLoop: ToolLoopCase = {
   shape,
   textArguments: true,
   goesOn: (before, after) => {
-    const { messages: earlier, tool_choice: _before, ...rest } = before as JsonObject
-    const { messages: later, tool_choice: _after, ...others } = after as JsonObject
-    assert.deepStrictEqual(others, rest)
-    const known = list(earlier, "messages")
-    const all = list(later, "messages")
-    assert.deepStrictEqual(all.slice(0, known.length), known)
-    const [message, ...results] = all.slice(known.length).map((one) => object(one, "message"))
+    const [message, ...results] = addedTo(before, after, "messages")
     assert.strictEqual(message!.role, "assistant")
     return {
       parts: partsOf(message!),

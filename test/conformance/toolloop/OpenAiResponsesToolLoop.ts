@@ -2,8 +2,8 @@ import { assert } from "@effect/vitest"
 import type { JsonObject } from "../../../src/dialect/Json.ts"
 import type { Counts } from "../DialectCase.ts"
 import { openAiResponsesCase } from "../OpenAiResponsesCase.ts"
-import { type Data, event, numbered, response } from "../OpenAiResponsesParts.ts"
-import { count, inPieces, list, object, readEvents, readResult, text } from "./Events.ts"
+import { type Data, event, numbered, response, usageOf } from "../OpenAiResponsesParts.ts"
+import { addedTo, count, inPieces, list, object, readEvents, readResult, text } from "./Events.ts"
 import { clientTool, hiddenNames } from "./Names.ts"
 import type { CallPart, LoopTurn, Part, Seen, ToolLoopCase } from "./ToolLoopCase.ts"
 
@@ -75,14 +75,6 @@ const itemEvents = (turn: LoopTurn, part: Part, at: number): ReadonlyArray<Data>
     { type: "response.output_item.done", output_index: at, item }
   ]
 }
-
-const usageOf = (counts: Counts) => ({
-  input_tokens: counts.input + counts.cacheRead,
-  input_tokens_details: { cached_tokens: counts.cacheRead },
-  output_tokens: counts.output,
-  output_tokens_details: { reasoning_tokens: counts.reasoning },
-  total_tokens: counts.input + counts.cacheRead + counts.output
-})
 
 const responseOf = (turn: LoopTurn, more: object) =>
   response({ id: turn.id, tool_choice: "auto", tools: echoed, ...more })
@@ -288,13 +280,7 @@ export const openAiResponsesToolLoop: ToolLoopCase = {
   shape: (parts) => parts,
   textArguments: true,
   goesOn: (before, after) => {
-    const { input: earlier, tool_choice: _before, ...rest } = before as JsonObject
-    const { input: later, tool_choice: _after, ...others } = after as JsonObject
-    assert.deepStrictEqual(others, rest)
-    const known = itemsOf(earlier)
-    const all = itemsOf(later)
-    assert.deepStrictEqual(all.slice(0, known.length), known)
-    const added = all.slice(known.length).map((one) => object(one, "item"))
+    const added = addedTo(before, after, "input", itemsOf)
     const isResult = (item: JsonObject) => item.type === "function_call_output"
     const first = added.findIndex(isResult)
     return {
