@@ -1,4 +1,5 @@
 /** The tools that Sluice adds to requests and runs itself, as far as dialects have to write them. */
+import { extend } from "../wire/JsonSpan.ts"
 
 /** A tool as a model is told of it. */
 export interface ToolDefinition {
@@ -70,20 +71,23 @@ export const isMet = (
 }
 
 /**
- * Writes tools as the elements of a JSON list: once for each array of tools, since the same one is added to many requests.
+ * Adds tools to the list of tools in a request, which stays as it is where that is no list. The tools are written once for
+ * each array of them, since the same one is added to many requests.
  *
+ * @param at where they stand among the client's
  * @param write one tool as its dialect defines it, as JSON text
  */
-export const definitionsBy = (
+export const injector = (
+  at: "first" | "last",
   write: (tool: ToolDefinition) => string
-): ((tools: ReadonlyArray<ToolDefinition>) => string) => {
-  const written = new WeakMap<ReadonlyArray<ToolDefinition>, string>()
-  return (tools) => {
-    let text = written.get(tools)
-    if (text === undefined) {
-      text = tools.map(write).join(",")
-      written.set(tools, text)
+): ((body: Buffer, tools: ReadonlyArray<ToolDefinition>) => Buffer) => {
+  const written = new WeakMap<ReadonlyArray<ToolDefinition>, Buffer>()
+  return (body, tools) => {
+    let raw = written.get(tools)
+    if (raw === undefined) {
+      raw = Buffer.from(tools.map(write).join(","))
+      written.set(tools, raw)
     }
-    return text
+    return extend(body, "tools", raw, at) ?? body
   }
 }

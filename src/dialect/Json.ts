@@ -1,3 +1,5 @@
+import { locate } from "../wire/JsonSpan.ts"
+
 /** A JSON object as `JSON.parse` gives it. */
 export type JsonObject = { readonly [key: string]: unknown }
 
@@ -35,4 +37,10 @@ export const parsed = (text: string | null): unknown => {
   } catch {
     return undefined
   }
+}
+
+/** The value of a member of the object that a JSON text is; `undefined` where it has none. Only that member is parsed. */
+export const parsedMember = (json: Buffer, key: string): unknown => {
+  const span = locate(json, [key])
+  return span === null ? undefined : JSON.parse(json.toString("utf8", span.start, span.end))
 }

@@ -11,13 +11,18 @@ const backslash = 0x5c
 /** How many bytes of a string are looked at one by one before a search is worth its call. */
 const nearBytes = 32
 
+const isSpace = (byte: number | undefined): boolean => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09
+
 /** Offset of the first byte from `at` on that is not JSON white space; the length where there is none. */
 export const skipSpace = (json: Buffer, at: number): number => {
   const length = json.length
-  for (; at < length; at++) {
-    const byte = json[at]!
-    if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return at
-  }
+  for (; at < length; at++) if (!isSpace(json[at])) return at
+  return at
+}
+
+/** Offset behind the last byte before `at` that is not JSON white space. */
+export const skipSpaceBefore = (json: Buffer, at: number): number => {
+  while (isSpace(json[at - 1])) at--
   return at
 }
 
@@ -127,34 +132,47 @@ export interface FoundMember {
   readonly repeated: boolean
 }
 
+/** The same for an object that may not have the member: `start` and `end` are -1 then. */
+export interface MemberPlace extends FoundMember {
+  /** The offset behind the object's last member, or behind its opening brace where it has none. */
+  readonly behind: number
+}
+
 /** The member `key` of the object that is the whole document; `null` where there is none, or no such document. */
 export const findMember = (json: Buffer, key: Key): FoundMember | null => {
-  let at = documentStart(json)
-  if (json[at] !== 0x7b) return null
-  at = skipSpace(json, at + 1)
-  if (json[at] === 0x7d) return null
+  const place = findPlace(json, key)
+  return place === null || place.end === -1 ? null : place
+}
+
+/** Where the object that is the whole document has the member `key`, or room for it; `null` for any other document. */
+export const findPlace = (json: Buffer, key: Key): MemberPlace | null => {
+  const open = documentStart(json)
+  if (json[open] !== 0x7b) return null
+  let behind = open + 1
   let start = -1
   let end = -1
   let repeated = false
-  for (;;) {
+  let at = skipSpace(json, behind)
+  // Only an empty object may end where a key is expected.
+  while (json[at] !== 0x7d || behind !== open + 1) {
     if (json[at] !== quote) return null
     const keyEnd = skipString(json, at)
     if (keyEnd === -1) return null
     const value = behindColon(json, keyEnd)
     if (value === -1) return null
-    const valueEnd = skipValue(json, value)
-    if (valueEnd === -1) return null
+    behind = skipValue(json, value)
+    if (behind === -1) return null
     if (keyEquals(json, at + 1, keyEnd - 1, key)) {
       repeated = end !== -1
       start = value
-      end = valueEnd
+      end = behind
     }
-    at = skipSpace(json, valueEnd)
-    if (json[at] === 0x2c) at = skipSpace(json, at + 1)
-    else if (json[at] === 0x7d && skipSpace(json, at + 1) === json.length) break
-    else return null
+    at = skipSpace(json, behind)
+    if (json[at] === 0x7d) break
+    if (json[at] !== 0x2c) return null
+    at = skipSpace(json, at + 1)
   }
-  return end === -1 ? null : { start, end, repeated }
+  return skipSpace(json, at + 1) === json.length ? { start, end, repeated, behind } : null
 }
 
 /** Where the value begins behind a key that ends at `at`, or -1. */

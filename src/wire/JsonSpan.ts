@@ -2,11 +2,14 @@ import {
   behindColon,
   documentStart,
   findMember,
+  findPlace,
   type Key,
   keyEquals,
+  type MemberPlace,
   makeKey,
   readString,
   skipSpace,
+  skipSpaceBefore,
   skipString,
   skipValue
 } from "./JsonScan.ts"
@@ -114,7 +117,7 @@ export const elements = (json: Buffer, span?: Span): ReadonlyArray<Span> | null 
 export const edit = (json: Buffer, edits: ReadonlyArray<Edit>): Buffer | null => {
   if (edits.length === 0) return json
   if (edits.length === 1) {
-    const quick = replaceMember(json, edits[0]!)
+    const quick = editMember(json, edits[0]!)
     if (quick !== undefined) return quick
   }
   const root = new Node()
@@ -129,16 +132,50 @@ export const edit = (json: Buffer, edits: ReadonlyArray<Edit>): Buffer | null =>
   return checks.every((check) => check()) ? applySplices(json, splices) : null
 }
 
-/** The commonest edit, without the tree: a member of the root gets another value. `undefined` for any other. */
-const replaceMember = (
-  json: Buffer,
-  { op, path, raw }: Edit & { readonly raw?: string | Buffer }
-): Buffer | null | undefined => {
+/**
+ * The commonest edits, without the tree: a member of the root gets another value, is added, or has elements added to its
+ * array. `undefined` for any other, and where the member is there twice.
+ */
+const editMember = (json: Buffer, change: Edit): Buffer | null | undefined => {
+  const { op, path } = change
   const step = path[0]
-  if (op !== "replace" || path.length !== 1 || typeof step !== "string" || raw === undefined) return undefined
-  const found = findMember(json, makeKey(step))
-  if (found === null) return null
-  return found.repeated ? undefined : applySplices(json, [{ start: found.start, end: found.end, raw: toBuffer(raw) }])
+  if (op === "remove" || path.length !== 1 || typeof step !== "string") return undefined
+  const at = op === "insert" ? change.at : undefined
+  if (typeof at === "number" || (op === "insert" && change.key !== undefined)) return undefined
+  const place = findPlace(json, makeKey(step))
+  if (place === null) return null
+  if (place.repeated) return undefined
+  const raw = toBuffer(change.raw)
+  if (op === "insert") return addElements(json, place, raw, at)
+  if (place.end === -1) return op === "set" ? addMember(json, place, step, [raw]) : null
+  return splice(json, place.start, place.end, [raw])
+}
+
+/** The document with a member behind all others of the root. */
+const addMember = (json: Buffer, { behind }: MemberPlace, key: string, raw: ReadonlyArray<Buffer>): Buffer => {
+  const name = Buffer.from(`${json[behind - 1] === brace ? "" : ","}${JSON.stringify(key)}:`)
+  return splice(json, behind, behind, [name, ...raw])
+}
+
+/** The document with elements at one end of the array at `start`; `null` where there is none. */
+const addElements = (json: Buffer, { end, start }: Span, raw: Buffer, at: "first" | "last" = "last"): Buffer | null => {
+  if (json[start] !== bracket) return null
+  const first = skipSpace(json, start + 1)
+  if (first === end - 1) return splice(json, start + 1, start + 1, [raw])
+  if (at === "first") return splice(json, first, first, [raw, commaText])
+  const behind = skipSpaceBefore(json, end - 1)
+  return splice(json, behind, behind, [commaText, raw])
+}
+
+/** The document with other bytes from `start` to `end`. */
+const splice = (json: Buffer, start: number, end: number, raw: ReadonlyArray<Buffer>): Buffer => {
+  let length = json.length - (end - start)
+  for (const piece of raw) length += piece.length
+  const result = Buffer.allocUnsafe(length)
+  let at = json.copy(result, 0, 0, start)
+  for (const piece of raw) at += piece.copy(result, at)
+  json.copy(result, at, end)
+  return result
 }
 
 /** The document with the value at `path` replaced by the JSON text `raw`; see `edit`. */
@@ -153,6 +190,23 @@ export const set = (json: Buffer, path: JsonPath, raw: string | Buffer): Buffer 
 export const insert = (json: Buffer, path: JsonPath, options: Omit<Insert, "op" | "path">): Buffer | null =>
   edit(json, [{ op: "insert", path, ...options }])
 
+/**
+ * The document with elements added to the array that is the member `key` of the root. Where that is missing or null, they
+ * are its array; `null` where it is anything else.
+ *
+ * @param raw an element, or several with commas between them, as JSON text
+ */
+export const extend = (json: Buffer, key: string, raw: Buffer, at: "first" | "last" = "last"): Buffer | null => {
+  const place = findPlace(json, makeKey(key))
+  if (place === null) return null
+  const first = place.end === -1 ? nullStart : json[place.start]
+  if (first === bracket) return place.repeated ? insert(json, [key], { at, raw }) : addElements(json, place, raw, at)
+  if (first !== nullStart) return null
+  const list = [openText, raw, closeText]
+  if (place.end === -1) return addMember(json, place, key, list)
+  return place.repeated ? set(json, [key], Buffer.concat(list)) : splice(json, place.start, place.end, list)
+}
+
 /** The document without the member or element at `path`; see `edit`. */
 export const remove = (json: Buffer, path: JsonPath): Buffer | null => edit(json, [{ op: "remove", path }])
 
@@ -160,8 +214,14 @@ const quote = 0x22
 const comma = 0x2c
 const bracket = 0x5b
 const brace = 0x7b
+/** The first byte of a JSON null. */
+const nullStart = 0x6e
 /** Both closing brackets are the opening one and two. */
 const toCloser = 2
+
+const commaText = Buffer.from(",")
+const openText = Buffer.from("[")
+const closeText = Buffer.from("]")
 
 interface Splice extends Span {
   readonly raw: Buffer | null
@@ -383,8 +443,6 @@ const takeOut = (items: ReadonlyArray<Item>, lastKept: number, splices: Array<Sp
   const start = lastKept === -1 ? items[0]!.start : items[lastKept]!.end
   splices.push({ start, end: items.at(-1)!.end, raw: null })
 }
-
-const commaText = Buffer.from(",")
 
 const insertion = (offset: number, raw: Buffer): Splice => ({ start: offset, end: offset, raw })
 

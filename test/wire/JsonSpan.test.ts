@@ -3,6 +3,7 @@ import {
   type Edit,
   edit,
   elements,
+  extend,
   insert,
   type JsonPath,
   locate,
@@ -282,6 +283,88 @@ describe("JsonSpan", () => {
     assert.strictEqual(done, 4000)
   })
 
+  /** The edits made one level deeper, where nothing is taken a shorter way. */
+  const general = (source: string, change: Edit): string | null => {
+    const [head, tail] = ['{"deeper":', "}"]
+    const deeper = edit(Buffer.from(head + source + tail), [{ ...change, path: ["deeper", ...change.path] }])
+    return deeper === null ? null : deeper.toString().slice(head.length, -tail.length)
+  }
+
+  /** A document whose root has one key or another several times, and lists of nothing, of one and of more. */
+  const listing = (random: Random): string => {
+    const value = (): string => {
+      const items = Array.from({ length: random.below(4) }, () => space(random) + randomJson(random, 2) + space(random))
+      const list = `[${items.length === 0 ? space(random) : items.join(",")}]`
+      return random.pick([list, list, "null", randomJson(random, 2)])
+    }
+    const member = (): string =>
+      `${space(random)}${keyText(random, random.pick(["tools", "tools", "tool", 'q"uote', "é"]))}${space(random)}:` +
+      `${space(random)}${value()}${space(random)}`
+    const all = Array.from({ length: random.below(5) }, member)
+    const root = `{${all.length === 0 ? space(random) : all.join(",")}}`
+    return space(random) + (random.chance(95) ? root : value()) + space(random)
+  }
+
+  it("edits a member of the root as it edits one of any other object", () => {
+    const seen = new Map<string, number>()
+    for (let seed = 1; seed <= 20_000; seed++) {
+      const random = new Random(seed)
+      const source = random.chance(80) ? listing(random) : document(random)
+      const path = [random.pick(["tools", "tools", "tools", 'q"uote', "é", "a"])]
+      const raw = randomJson(random, 1)
+      const at = random.pick(["first", "last", undefined, random.below(3)] as const)
+      const change: Edit = random.pick([
+        { op: "set", path, raw },
+        { op: "replace", path, raw },
+        { op: "remove", path },
+        { op: "insert", path, raw, ...(at === undefined ? {} : { at }) },
+        { op: "insert", path, raw, key: "k", ...(random.chance(50) ? {} : { at: "first" as const }) }
+      ])
+      const mark = random.chance(20) ? "\ufeff" : ""
+      const expected = general(source, change)
+      const after = edit(Buffer.from(mark + source), [change])
+      const where = `seed ${seed}: ${JSON.stringify(change)} of ${source}`
+      assert.strictEqual(after?.toString() ?? null, expected === null ? null : mark + expected, where)
+      const kind = `${change.op} ${expected === null ? "nowhere" : "somewhere"}`
+      seen.set(kind, (seen.get(kind) ?? 0) + 1)
+    }
+    assert.lengthOf(
+      [...seen.values()].filter((count) => count > 500),
+      8,
+      JSON.stringify([...seen])
+    )
+  })
+
+  it("extends a list as if it was edited, and makes one where there is none", () => {
+    const seen = new Map<string, number>()
+    for (let seed = 1; seed <= 20_000; seed++) {
+      const random = new Random(seed)
+      const source = random.chance(90) ? listing(random) : document(random)
+      const json = Buffer.from(source)
+      const key = random.pick(["tools", "tools", "tools", 'q"uote', "é", "a"])
+      const raw = Array.from({ length: 1 + random.below(2) }, () => randomJson(random, 1)).join(",")
+      const at = random.pick(["first", "last"] as const)
+      const span = locate(json, [key])
+      const is = span === null ? "missing" : json.toString("utf8", span.start, span.end)
+      const expected = is.startsWith("[")
+        ? general(source, { op: "insert", path: [key], at, raw })
+        : is === "missing" || is === "null"
+          ? general(source, { op: "set", path: [key], raw: `[${raw}]` })
+          : null
+      const mark = random.chance(20) ? "\ufeff" : ""
+      const where = `seed ${seed}: ${raw} to ${JSON.stringify(key)} of ${source}`
+      const after = extend(Buffer.from(mark + source), key, Buffer.from(raw), at)
+      assert.strictEqual(after?.toString() ?? null, expected === null ? null : mark + expected, where)
+      const kind = expected === null ? "nothing" : is.startsWith("[") ? "list" : is
+      seen.set(kind, (seen.get(kind) ?? 0) + 1)
+    }
+    assert.lengthOf(
+      [...seen.values()].filter((count) => count > 1000),
+      4,
+      JSON.stringify([...seen])
+    )
+  })
+
   const table: ReadonlyArray<[name: string, before: string, change: Edit, after: string | null]> = [
     [
       "replaces a value under an escaped key",
@@ -386,7 +469,7 @@ describe("JsonSpan", () => {
       const json = Buffer.from(source)
       assert.isNull(locate(json, ["a"]), source)
       assert.isNull(replace(json, ["a"], "2"), source)
-      assert.doesNotThrow(() => [members(json), elements(json)])
+      assert.doesNotThrow(() => [members(json), elements(json), set(json, ["b"], "2")])
     }
     for (let seed = 1; seed <= 2000; seed++) {
       const random = new Random(seed)
@@ -397,6 +480,9 @@ describe("JsonSpan", () => {
       assert.doesNotThrow(() => {
         for (const path of [[], ["a"], ["model", 0], [1, "b"]]) {
           locate(cut, path)
+          extend(cut, "a", json)
+          set(cut, ["a"], "1")
+          insert(cut, ["a"], { raw: "1" })
           edit(cut, [
             { op: "set", path: [...path, "a"], raw: "1" },
             { op: "remove", path: [...path, "b"] }

@@ -1,33 +1,20 @@
-import { type Edit, edit, elements, insert, locate, locateAll, type Span, set } from "../../wire/JsonSpan.ts"
+import { type Edit, edit, elements, locate, set } from "../../wire/JsonSpan.ts"
 import {
   type AnsweredCall,
-  definitionsBy,
   describePart,
+  injector,
   isMet,
   type ToolContent,
-  type ToolDefinition,
   type ToolResult
 } from "../InjectedTools.ts"
-import { isObject, type JsonObject } from "../Json.ts"
+import { isObject, type JsonObject, parsedMember } from "../Json.ts"
 import { blocksOf, isBlank } from "./Blocks.ts"
 
 /**
  * The request with more tools. They come before the client's: its last tool usually ends a prefix to be cached
  * (`cache_control`), which then covers them too, and they change less often than a client's own.
  */
-export const injectTools = (body: Buffer, tools: ReadonlyArray<ToolDefinition>): Buffer => {
-  const raw = definitions(tools)
-  const listed = locate(body, ["tools"])
-  const edited =
-    listed !== null && body[listed.start] === openBracket
-      ? insert(body, ["tools"], { at: "first", raw })
-      : set(body, ["tools"], `[${raw}]`)
-  return edited ?? body
-}
-
-const openBracket = 0x5b
-
-const definitions = definitionsBy(({ name, description, inputSchema }) => {
+export const injectTools = injector("first", ({ name, description, inputSchema }) => {
   const described = description === null ? "" : `,"description":${JSON.stringify(description)}`
   return `{"name":${JSON.stringify(name)}${described},"input_schema":${inputSchema}}`
 })
@@ -56,8 +43,7 @@ export const continueWith = (
   if (whole !== null) edits.push({ op: "replace", path: ["messages", known.length - 1], raw: whole })
   const raw = [...(whole === null ? output : output.slice(1)), ...answers].join(",")
   if (raw !== "") edits.push({ op: "insert", path: ["messages"], raw })
-  const choice = locate(body, ["tool_choice"])
-  const said: unknown = choice === null ? null : JSON.parse(body.toString("utf8", choice.start, choice.end))
+  const said = parsedMember(body, "tool_choice")
   if (isObject(said) && isMet(said.type === "any" ? true : said.name, output.flatMap(callsOf), results)) {
     edits.push({ op: "replace", path: ["tool_choice", "type"], raw: '"auto"' })
     if ("name" in said) edits.push({ op: "remove", path: ["tool_choice", "name"] })
@@ -76,12 +62,11 @@ const callsOf = (text: string): ReadonlyArray<AnsweredCall> => {
  * with. `null` where it is none of the assistant's.
  */
 const completed = (begun: Buffer, answer: Buffer): Buffer | null => {
-  const [role, content] = locateAll(begun, [["role"], ["content"]])
-  if (!role || !content || stringAt(begun, role) !== "assistant") return null
+  if (parsedMember(begun, "role") !== "assistant") return null
   const added = blocksOf(answer)
   if (added === null) return null
-  const said = stringAt(begun, content)
-  const before = said === null ? blocksOf(begun) : said === "" ? [] : [textBlock(said)]
+  const said = parsedMember(begun, "content")
+  const before = typeof said !== "string" ? blocksOf(begun) : said === "" ? [] : [textBlock(said)]
   if (before === null) return null
   const last = before.at(-1)
   const joined = last === undefined || added[0] === undefined ? null : joinTexts(last, added[0])
@@ -102,11 +87,6 @@ const joinTexts = (first: string, second: string): string | null => {
 const isCited = ({ citations }: JsonObject): boolean => Array.isArray(citations) && citations.length > 0
 
 const textBlock = (text: string): string => `{"type":"text","text":${JSON.stringify(text)}}`
-
-const stringAt = (json: Buffer, span: Span): string | null => {
-  const value: unknown = JSON.parse(json.toString("utf8", span.start, span.end))
-  return typeof value === "string" ? value : null
-}
 
 /** Results as the request has them: one block each. */
 export const resultTexts = (results: ReadonlyArray<ToolResult>): ReadonlyArray<string> => results.map(resultText)

@@ -1,32 +1,22 @@
 import type { Frame } from "../../wire/Frame.ts"
-import { type Edit, edit, insert, locate, set } from "../../wire/JsonSpan.ts"
+import { type Edit, edit, set } from "../../wire/JsonSpan.ts"
 import {
   type AnsweredCall,
   contentOf,
-  definitionsBy,
   describePart,
+  injector,
   isMet,
   type ToolContent,
-  type ToolDefinition,
   type ToolResult
 } from "../InjectedTools.ts"
-import { isObject } from "../Json.ts"
+import { isObject, parsedMember } from "../Json.ts"
 import { assistantMessage } from "./AssistantMessage.ts"
 
 /**
  * The request with tools behind the client's own, so that what stands before them in a prompt cache stays.
  * Reference: https://platform.openai.com/docs/api-reference/chat/create#chat-create-tools
  */
-export const injectTools = (body: Buffer, tools: ReadonlyArray<ToolDefinition>): Buffer => {
-  const raw = definitions(tools)
-  const own = locate(body, ["tools"])
-  const isList = own !== null && body[own.start] === openBracket
-  return (isList ? insert(body, ["tools"], { raw }) : set(body, ["tools"], `[${raw}]`)) ?? body
-}
-
-const openBracket = 0x5b
-
-const definitions = definitionsBy(({ name, description, inputSchema }) => {
+export const injectTools = injector("last", ({ name, description, inputSchema }) => {
   const described = description === null ? "" : `"description":${JSON.stringify(description)},`
   return `{"type":"function","function":{"name":${JSON.stringify(name)},${described}"parameters":${inputSchema}}}`
 })
@@ -53,8 +43,7 @@ export const continueWith = (
 
 /** Which tool a request demands to be called: https://platform.openai.com/docs/api-reference/chat/create */
 const demandOf = (body: Buffer): unknown => {
-  const span = locate(body, ["tool_choice"])
-  const choice: unknown = span === null ? null : JSON.parse(body.toString("utf8", span.start, span.end))
+  const choice = parsedMember(body, "tool_choice")
   // `any` is Mistral's word for it.
   if (choice === "required" || choice === "any") return true
   return isObject(choice) && isObject(choice.function) ? choice.function.name : null

@@ -6,7 +6,7 @@ import { type Frame, sse, whole } from "../../wire/Frame.ts"
 import { readString } from "../../wire/JsonScan.ts"
 import { elements, insert, locate, locateAll, remove, set } from "../../wire/JsonSpan.ts"
 import { type GatewayError, gatewayError } from "../GatewayError.ts"
-import { isObject } from "../Json.ts"
+import { isObject, parsedMember } from "../Json.ts"
 import { nameOf, terminals } from "./Events.ts"
 import { errorMessage } from "./Writer.ts"
 
@@ -147,11 +147,7 @@ export const resultsFor = (create: Buffer, id: string): Buffer => {
 
 const nullStart = 0x6e
 
-const isCallOutput = (text: string): boolean => {
-  const item = Buffer.from(text)
-  const span = locate(item, ["type"])
-  return span !== null && item.toString("latin1", span.start, span.end) === '"function_call_output"'
-}
+const isCallOutput = (text: string): boolean => parsedMember(Buffer.from(text), "type") === "function_call_output"
 
 /** Whether an event, or a whole response, says what a response that goes on from this one has to know. */
 export const isOutput = (frame: Frame): boolean =>

@@ -1,25 +1,21 @@
 import type { Frame } from "../../wire/Frame.ts"
-import { edit, elements, type JsonPath, locate, replace, set } from "../../wire/JsonSpan.ts"
+import { edit, elements, extend, type JsonPath, locate, replace, set } from "../../wire/JsonSpan.ts"
 import { answerIds } from "../CallIds.ts"
 import {
   type AnsweredCall,
   contentOf,
-  definitionsBy,
   describePart,
+  injector,
   isMet,
   type ToolContent,
-  type ToolDefinition,
   type ToolResult
 } from "../InjectedTools.ts"
-import { isObject, type JsonObject } from "../Json.ts"
+import { isObject, type JsonObject, parsedMember } from "../Json.ts"
 import { nameOf, terminals } from "./Events.ts"
 import { toolCallOf } from "./Items.ts"
 
 /** The request with more functions behind the client's tools, so that what comes before them stays in prompt caches. */
-export const injectTools = (body: Buffer, tools: ReadonlyArray<ToolDefinition>): Buffer =>
-  appended(body, "tools", [definitions(tools)]) ?? body
-
-const definitions = definitionsBy(({ description, inputSchema, name }) => {
+export const injectTools = injector("last", ({ description, inputSchema, name }) => {
   const about = description === null ? "" : `,"description":${JSON.stringify(description)}`
   return `{"type":"function","name":${JSON.stringify(name)}${about},"parameters":${inputSchema},"strict":false}`
 })
@@ -45,8 +41,7 @@ export const continueWith = (
 
 /** Which tool a request demands to be called. The answer shows the client the demand that it made. */
 const demandOf = (body: Buffer): unknown => {
-  const span = locate(body, ["tool_choice"])
-  const choice: unknown = span === null ? null : JSON.parse(body.toString("utf8", span.start, span.end))
+  const choice = parsedMember(body, "tool_choice")
   if (choice === "required") return true
   return isObject(choice) && choice.type === "function" ? choice.name : null
 }
@@ -60,22 +55,11 @@ const goingOn = (body: Buffer, output: ReadonlyArray<string>, answers: ReadonlyA
   if (!isNullish(body, "conversation")) return set(body, ["input"], `[${answers.join(",")}]`)
   const more = [...(isStored(body) ? output : output.filter(isSelfContained)), ...answers]
   const input = locate(body, ["input"])
-  if (input === null || body[input.start] !== 0x22) return appended(body, "input", more)
+  if (input === null || body[input.start] !== 0x22) {
+    return more.length === 0 ? body : extend(body, "input", Buffer.from(more.join(",")))
+  }
   const said = body.toString("utf8", input.start, input.end)
   return set(body, ["input"], `[${[`{"role":"user","content":${said}}`, ...more].join(",")}]`)
-}
-
-/** The body with `items` behind those of the array `key`, which may be missing or null; `null` where it is no array. */
-const appended = (body: Buffer, key: string, items: ReadonlyArray<string>): Buffer | null => {
-  if (items.length === 0) return body
-  if (isNullish(body, key)) return set(body, [key], `[${items.join(",")}]`)
-  const span = locate(body, [key])
-  const before = span === null ? null : elements(body, span)
-  if (span === null || before === null) return null
-  const last = before.at(-1)
-  const raw = `${last === undefined ? "" : ","}${items.join(",")}`
-  const at = last === undefined ? span.start + 1 : last.end
-  return Buffer.concat([body.subarray(0, at), Buffer.from(raw), body.subarray(at)])
 }
 
 const textAt = (body: Buffer, key: string): string | null => {

@@ -43,7 +43,8 @@ describe("injected tools", () => {
     ['{"tools":[ ],"n":1}', `{"tools":[${raw} ],"n":1}`],
     ['{"tools": null,"n":1}', `{"tools": [${raw}],"n":1}`],
     ['{ "messages":[] }', `{ "messages":[],"tools":[${raw}] }`],
-    ["{}", `{"tools":[${raw}]}`]
+    ["{}", `{"tools":[${raw}]}`],
+    ['{"tools":{"x":1}}', '{"tools":{"x":1}}']
   ])("stand before the client's, and nothing else changes: %s", (body, expected) => {
     expect(injectTools(Buffer.from(body), [one, two]).toString()).toBe(expected)
   })

@@ -15,9 +15,29 @@ describe("tools are added to a request", () => {
     ['{ "tools" : null ,"x":1}', `{ "tools" : [${oneText},${twoText}] ,"x":1}`],
     ['{"tools":[ ],"x":1}', `{"tools":[${oneText},${twoText} ],"x":1}`],
     ['{"tools":[{"a":1.50} ],"x":1}', `{"tools":[{"a":1.50},${oneText},${twoText} ],"x":1}`],
-    ['{"tools":[1,2]}', `{"tools":[1,2,${oneText},${twoText}]}`]
+    ['{"tools":[1,2]}', `{"tools":[1,2,${oneText},${twoText}]}`],
+    ['{"tools":[1],"tool\\u0073":[ ]}', `{"tools":[1,${oneText},${twoText}],"tool\\u0073":[${oneText},${twoText} ]}`],
+    ['{"tools":[1],"tools":null}', `{"tools":[${oneText},${twoText}],"tools":[${oneText},${twoText}]}`],
+    ['{"tools":{"x":1}}', '{"tools":{"x":1}}']
   ])("and nothing else changes: %s", (body, expected) => {
     expect(injectTools(Buffer.from(body), [one, two]).toString()).toBe(expected)
+  })
+
+  it("and written once for all requests that have the same", () => {
+    let written = 0
+    const tools = [
+      {
+        ...two,
+        get inputSchema() {
+          written++
+          return "{}"
+        }
+      }
+    ]
+    for (const body of ["{}", '{"tools":[1]}']) injectTools(Buffer.from(body), tools)
+    expect(written).toBe(1)
+    expect(injectTools(Buffer.from("{}"), [...tools]).toString()).toBe(`{"tools":[${twoText}]}`)
+    expect(written).toBe(2)
   })
 
   it.each([

@@ -58,6 +58,10 @@ describe("the tools of a Responses request", () => {
     ['{"tools" : null ,"n":1}', `{"tools" : [${written("a")},${written("b")}] ,"n":1}`],
     ['{"tools": [ ],"n":1}', `{"tools": [${written("a")},${written("b")} ],"n":1}`],
     ['{"tools":[ {"x":1e2} ], "n":1}', `{"tools":[ {"x":1e2},${written("a")},${written("b")} ], "n":1}`],
+    [
+      '{"tools":[1],"tools":[ ]}',
+      `{"tools":[1,${written("a")},${written("b")}],"tools":[${written("a")},${written("b")} ]}`
+    ],
     ['{"tools":{"x":1}}', '{"tools":{"x":1}}']
   ])("come before those that are added, and every other byte stays: %s", (sent, shown) => {
     expect(injectTools(body(sent), [tool("a"), tool("b")]).toString()).toBe(shown)
