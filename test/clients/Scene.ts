@@ -149,6 +149,14 @@ export const sessionsOf = (gateway: Gateway): Effect.Effect<ReadonlyArray<Listed
     ({ sessions }) => sessions
   )
 
+/** An upstream as the provider of every protocol. */
+export const providersAt = ({ url }: UpstreamServer) =>
+  ({
+    openai: { type: "openai", base_url: `${url}/v1` },
+    anthropic: { type: "anthropic", base_url: url },
+    compatible: { type: "openai-compatible", base_url: `${url}/v1` }
+  }) as const
+
 /** A gateway in front of a scripted upstream, which stands there as `openai` and as `anthropic`. */
 export interface Scene {
   readonly gateway: Gateway
@@ -168,11 +176,7 @@ export const makeScene = (
     const upstream = yield* makeUpstream(script)
     const gateway = yield* Gateway.start({
       config: {
-        providers: {
-          openai: { type: "openai", base_url: `${upstream.url}/v1` },
-          anthropic: { type: "anthropic", base_url: upstream.url },
-          compatible: { type: "openai-compatible", base_url: `${upstream.url}/v1` }
-        },
+        providers: providersAt(upstream),
         retries: { times: 0 },
         ...more
       }

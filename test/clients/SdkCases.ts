@@ -5,6 +5,7 @@ import { createOpenAICompatible } from "@ai-sdk/openai-compatible"
 import { generateText, isStepCount, jsonSchema, type LanguageModel, streamText, tool } from "ai"
 import OpenAI from "openai"
 import type { DialectName } from "./ModelAnswer.ts"
+import { readFile, readFileTool } from "./ReadFile.ts"
 
 /** What an SDK is asked to do. */
 export interface Ask {
@@ -39,18 +40,6 @@ export interface SdkCase {
   readonly tools: (ask: Ask) => Said
 }
 
-const parameters = {
-  type: "object" as const,
-  properties: { path: { type: "string" as const } },
-  required: ["path"],
-  additionalProperties: false
-}
-
-const description = "Reads a file"
-
-/** What the tool says, whatever it is called with. */
-const readFile = (args: unknown): string => `the file ${String(Reflect.get(Object(args), "path"))} says ahoy`
-
 const joined = async <A>(events: AsyncIterable<A>, textOf: (event: A) => string | null | undefined, ask: Ask) => {
   let text = ""
   for await (const event of events) {
@@ -67,9 +56,7 @@ const openAi = ({ url, key, fetch, retries = 0 }: Ask) =>
 
 const chat = ({ model, prompt }: Ask) => ({ model, messages: [{ role: "user" as const, content: prompt }] })
 
-const chatTools: Array<OpenAI.ChatCompletionFunctionTool> = [
-  { type: "function", function: { name: "read_file", description, parameters } }
-]
+const chatTools: Array<OpenAI.ChatCompletionFunctionTool> = [{ type: "function", function: readFileTool }]
 
 const options = ({ signal }: Ask) => (signal === undefined ? {} : { signal })
 
@@ -120,7 +107,7 @@ const openAiChatHelper: SdkCase = {
       tools: [
         {
           type: "function",
-          function: { name: "read_file", description, parameters, parse: JSON.parse, function: readFile }
+          function: { ...readFileTool, parse: JSON.parse, function: readFile }
         }
       ]
     })
@@ -128,9 +115,7 @@ const openAiChatHelper: SdkCase = {
   }
 }
 
-const responseTools: Array<OpenAI.Responses.FunctionTool> = [
-  { type: "function", name: "read_file", description, parameters, strict: true }
-]
+const responseTools: Array<OpenAI.Responses.FunctionTool> = [{ type: "function", ...readFileTool, strict: true }]
 
 const outputOf = (response: OpenAI.Responses.Response): string => response.output_text
 
@@ -203,7 +188,9 @@ const messages = ({ model, prompt }: Ask) => ({
   messages: [{ role: "user" as const, content: prompt }]
 })
 
-const messageTools: Array<Anthropic.Tool> = [{ name: "read_file", description, input_schema: parameters }]
+const { description, parameters } = readFileTool
+
+const messageTools: Array<Anthropic.Tool> = [{ name: readFileTool.name, description, input_schema: parameters }]
 
 const textOf = ({ content }: Anthropic.Message): string =>
   content.map((block) => (block.type === "text" ? block.text : "")).join("")

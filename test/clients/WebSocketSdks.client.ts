@@ -6,6 +6,7 @@ import { type ClientPackage, install } from "./Client.ts"
 import { whole } from "./Faults.ts"
 import { assistant } from "./Model.ts"
 import { openOpenAiSocket } from "./OpenAiSocket.ts"
+import { readFile, readFileTool } from "./ReadFile.ts"
 import { recordsOf, statusesOf } from "./Scene.ts"
 import { type Bridging, errorMessage, makeSocketScene, messages, type SocketScript } from "./WebSocketModel.ts"
 
@@ -33,18 +34,7 @@ beforeAll(async () => {
   agents = await import(pathToFileURL(entry).href)
 })
 
-const parameters = {
-  type: "object" as const,
-  properties: { path: { type: "string" as const } },
-  required: ["path"],
-  additionalProperties: false
-}
-
-const tools: Array<OpenAI.Responses.FunctionTool> = [
-  { type: "function", name: "read_file", description: "Reads a file", parameters, strict: true }
-]
-
-const readFile = (args: unknown): string => `the file ${String(Reflect.get(Object(args), "path"))} says ahoy`
+const tools: Array<OpenAI.Responses.FunctionTool> = [{ type: "function", ...readFileTool, strict: true }]
 
 const answering: SocketScript = (asked, turn) => messages(asked, assistant(asked, turn))
 
@@ -133,9 +123,7 @@ describe.each(bridgings)("the agents SDK's WebSocket session, %s", (bridging) =>
       const said = yield* Effect.promise(async () => {
         agents.setTracingDisabled(true)
         const read = agents.tool({
-          name: "read_file",
-          description: "Reads a file",
-          parameters,
+          ...readFileTool,
           strict: true,
           execute: async (args: unknown) => readFile(args)
         })

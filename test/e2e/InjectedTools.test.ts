@@ -4,7 +4,7 @@ import OpenAI from "openai"
 import { conversationOf } from "../clients/Conversation.ts"
 import { type Asked, dialectOf, elsewhere, read, say } from "../clients/Model.ts"
 import type { DialectName, ModelAnswer, ModelCall } from "../clients/ModelAnswer.ts"
-import { recordOf, toolsReady } from "../clients/Scene.ts"
+import { providersAt, recordOf, toolsReady } from "../clients/Scene.ts"
 import { Gateway } from "../support/Gateway.ts"
 import { RawClient } from "../support/RawClient.ts"
 import { UpstreamServer } from "../support/UpstreamServer.ts"
@@ -47,11 +47,7 @@ class Running extends Context.Service<
       const [everything, local] = yield* Effect.all([recordedOverHttp, recordedOverStdio], { concurrency: 2 })
       const gateway = yield* Gateway.start({
         config: {
-          providers: {
-            openai: { type: "openai", base_url: `${upstream.url}/v1` },
-            anthropic: { type: "anthropic", base_url: upstream.url },
-            compatible: { type: "openai-compatible", base_url: `${upstream.url}/v1` }
-          },
+          providers: providersAt(upstream),
           retries: { times: 0 },
           limits: { keep_alive: "100 millis" },
           mcp: { servers: { everything: everything.config, local: local.config } },

@@ -15,6 +15,7 @@ import {
 } from "ai"
 import OpenAI from "openai"
 import type { DialectName } from "../clients/ModelAnswer.ts"
+import { readFile, readFileTool } from "../clients/ReadFile.ts"
 
 /** What an SDK is asked to do: it has a tool, `read_file`, runs it where it is called, and sends what that says. */
 export interface Ask {
@@ -51,17 +52,7 @@ const apiKey = "sk-test-0123456789abcdefghij"
 
 const model = "test-model"
 
-const parameters = {
-  type: "object" as const,
-  properties: { path: { type: "string" as const } },
-  required: ["path"],
-  additionalProperties: false
-}
-
-const description = "Reads a file"
-
-/** What the client's tool says. */
-const readFile = (args: unknown): string => `the file ${String(Reflect.get(Object(args), "path"))} says ahoy`
+const { description, parameters } = readFileTool
 
 const openAi = ({ url, fetch }: Ask) => new OpenAI({ baseURL: `${url}/openai/v1`, apiKey, fetch, maxRetries: 0 })
 
@@ -80,8 +71,6 @@ const completionShown = ({ choices, id, usage }: OpenAI.ChatCompletion): Shown =
   }
 }
 
-const readFileFunction = { name: "read_file", description, parameters }
-
 const openAiChat: ToolSdk = {
   name: "OpenAI SDK, chat.completions.stream",
   dialect: "openai-chat",
@@ -96,7 +85,7 @@ const openAiChat: ToolSdk = {
         if (content === undefined) return all
         messages.push({ role: "user", content })
       }
-      const given = { model, messages, tools: [{ type: "function" as const, function: readFileFunction }] }
+      const given = { model, messages, tools: [{ type: "function" as const, function: readFileTool }] }
       const completion: OpenAI.ChatCompletion = ask.stream
         ? await completions.stream({ ...given, stream_options: { include_usage: true } }).finalChatCompletion()
         : await completions.create(given)
@@ -118,9 +107,7 @@ const openAiChatRunner: ToolSdk = {
     const { completions } = openAi(ask).chat
     const messages: Array<OpenAI.ChatCompletionMessageParam> = []
     const all: Array<Shown> = []
-    const tools = [
-      { type: "function" as const, function: { ...readFileFunction, parse: JSON.parse, function: readFile } }
-    ]
+    const tools = [{ type: "function" as const, function: { ...readFileTool, parse: JSON.parse, function: readFile } }]
     for (const content of ask.prompts) {
       const given = { model, messages: [...messages, { role: "user" as const, content }], tools }
       const runner = ask.stream
@@ -141,7 +128,7 @@ const openAiResponses: ToolSdk = {
     const { responses } = openAi(ask)
     const input: Array<OpenAI.Responses.ResponseInputItem> = []
     const prompts = [...ask.prompts]
-    const tools: Array<OpenAI.Responses.FunctionTool> = [{ type: "function", ...readFileFunction, strict: true }]
+    const tools: Array<OpenAI.Responses.FunctionTool> = [{ type: "function", ...readFileTool, strict: true }]
     const all: Array<Shown> = []
     for (;;) {
       if (input.at(-1)?.type !== "function_call_output") {
@@ -180,7 +167,7 @@ const anthropicMessages: ToolSdk = {
     const { messages } = new Anthropic({ baseURL: `${ask.url}/anthropic`, apiKey, fetch: ask.fetch, maxRetries: 0 })
     const said: Array<Anthropic.MessageParam> = []
     const prompts = [...ask.prompts]
-    const tools: Array<Anthropic.Tool> = [{ name: "read_file", description, input_schema: parameters }]
+    const tools: Array<Anthropic.Tool> = [{ name: readFileTool.name, description, input_schema: parameters }]
     const all: Array<Shown> = []
     for (;;) {
       if (said.at(-1)?.role !== "user") {
