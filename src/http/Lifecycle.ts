@@ -1,4 +1,5 @@
 import { Context, Layer } from "effect"
+import { type Member, Roster } from "../upstream/Upstream.ts"
 
 /** Whether Sluice takes calls, lets the running ones finish, or ends them. */
 export type Phase = "serving" | "draining" | "closing"
@@ -34,8 +35,8 @@ export class Lifecycle extends Context.Service<
 >()("sluice/http/Lifecycle") {
   static readonly layer: Layer.Layer<Lifecycle> = Layer.sync(Lifecycle, () => {
     let phase: Phase = "serving"
-    const open = new Set<() => void>()
-    const arriving = new Set<() => void>()
+    const open = new Roster<() => void>()
+    const arriving = new Roster<() => void>()
     return Lifecycle.of({
       phase: () => phase,
       become: (next) => {
@@ -44,18 +45,17 @@ export class Lifecycle extends Context.Service<
         for (const end of arriving) end()
       },
       enter: (end) => {
-        open.add(end)
+        const opened = open.add(end)
+        let sending: Member<() => void> | undefined
         return {
           arriving: () => {
-            arriving.add(end)
+            sending = arriving.add(end)
             if (phase !== "serving") end()
           },
-          arrived: () => {
-            arriving.delete(end)
-          },
+          arrived: () => sending?.leave(),
           leave: () => {
-            arriving.delete(end)
-            open.delete(end)
+            sending?.leave()
+            opened.leave()
           }
         }
       },

@@ -10,6 +10,7 @@ import {
   IdleTimers,
   type NoRoute,
   type OpenedTurn,
+  Roster,
   type Route,
   ShuttingDown,
   Upstream,
@@ -100,7 +101,7 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
   const catalog = yield* ToolCatalog
   const clock = yield* Clock.Clock
   const drain = settings.on_client_gone === "drain" ? Duration.toMillis(settings.limits.drain) : 0
-  const running = new Map<Settlement, Turns>()
+  const running = new Roster<Turns>()
   let stopping = false
 
   const settlementOf = (request: Omit<InboundRequest, "body">, route: Route | null, asked: RequestView | null) => {
@@ -281,12 +282,12 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
       maxResultBytes: settings.tools.max_result_bytes,
       strict: settings.tools.strict
     })
-    running.set(settlement, turns)
+    const member = running.add(turns)
     yield* Scope.addFinalizer(
       scope,
       // What is read on for a client that left can still be ended, and is waited for.
       Effect.suspend(() => turns.leave(drain, stopping ? shutDown : null)).pipe(
-        Effect.ensuring(Effect.sync(() => running.delete(settlement)))
+        Effect.ensuring(Effect.sync(() => member.leave()))
       )
     )
     yield* begin(dialect, settlement)
@@ -366,8 +367,8 @@ const make = Effect.fnUntraced(function* (settings: InterceptionSettings) {
     },
     shutdown: Effect.sync(() => {
       stopping = true
-      for (const [settlement, turns] of running) {
-        turns.fail(new UpstreamError({ provider: settlement.row.provider ?? "", reason: new ShuttingDown() }))
+      for (const turns of running) {
+        turns.fail(new UpstreamError({ provider: turns.provider, reason: new ShuttingDown() }))
       }
     }),
     running: () => running.size

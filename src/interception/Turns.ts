@@ -124,6 +124,11 @@ export class Turns {
     return this.writer?.keepAlive(this.shown) ?? null
   }
 
+  /** The name of the provider that is asked. */
+  get provider(): string {
+    return this.options.provider
+  }
+
   /** Ends whatever is under way with an error that the client is told. */
   fail(error: UpstreamError): void {
     this.stopped = error

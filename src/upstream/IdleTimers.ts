@@ -1,4 +1,5 @@
 import { Cause, Clock, Context, Effect, Latch, Layer, Result } from "effect"
+import { type Member, Roster } from "./Roster.ts"
 
 /** Something that has to happen if nothing else happens before. */
 export interface Watched {
@@ -6,6 +7,15 @@ export interface Watched {
   due(): number
   /** It is due. It is forgotten then, unless it answers that it wants to be watched on. */
   expire(): "again" | "done"
+  /** Where it is watched, if it is. `IdleTimers` alone looks at it. */
+  watch?: Member<Watched> | undefined
+}
+
+/** What is to be asked at the same time. */
+interface Slot {
+  /** When, in grains. */
+  readonly at: number
+  readonly watched: Roster<Watched>
 }
 
 /** How exact the timers are, in milliseconds. */
@@ -39,24 +49,42 @@ export class IdleTimers extends Context.Service<
     Effect.gen(function* () {
       const clock = yield* Clock.Clock
       const now = () => Number(clock.monotonicTimeNanosUnsafe() / nanosPerMilli)
-      const slots = new Map<number, Set<Watched>>()
-      const places = new Map<Watched, number>()
-      const order: Array<number> = []
+      // Sorted.
+      const slots: Array<Slot> = []
       const wake = Latch.makeUnsafe()
       let sleepingUntil = Number.POSITIVE_INFINITY
+      let size = 0
+
+      const slotAt = (at: number): Slot => {
+        let low = 0
+        let high = slots.length
+        while (low < high) {
+          const middle = (low + high) >>> 1
+          if (slots[middle]!.at < at) low = middle + 1
+          else high = middle
+        }
+        const found = slots[low]
+        if (found?.at === at) return found
+        const slot = { at, watched: new Roster<Watched>() }
+        slots.splice(low, 0, slot)
+        return slot
+      }
 
       /** @param earliest a slot that is still to come, where those before it are being gone through */
       const place = (watched: Watched, earliest = 0): void => {
-        const slot = Math.max(Math.ceil(watched.due() / grain), earliest)
-        let set = slots.get(slot)
-        if (set === undefined) {
-          set = new Set()
-          slots.set(slot, set)
-          insertSorted(order, slot)
-        }
-        set.add(watched)
-        places.set(watched, slot)
-        if (slot * grain < sleepingUntil) wake.openUnsafe()
+        remove(watched)
+        const slot = slotAt(Math.max(Math.ceil(watched.due() / grain), earliest))
+        watched.watch = slot.watched.add(watched)
+        size++
+        if (slot.at * grain < sleepingUntil) wake.openUnsafe()
+      }
+
+      const remove = (watched: Watched): void => {
+        const { watch } = watched
+        if (watch === undefined) return
+        watched.watch = undefined
+        watch.leave()
+        size--
       }
 
       /** Asks what may be due. One that fails is forgotten, and the others are asked all the same; answers the failures. */
@@ -64,19 +92,16 @@ export class IdleTimers extends Context.Service<
         const current = now()
         const next = Math.floor(current / grain) + 1
         const failures: Array<unknown> = []
-        while (order.length > 0 && order[0]! * grain <= current) {
-          const slot = order.shift()!
-          const set = slots.get(slot)
-          slots.delete(slot)
-          if (set === undefined) continue
-          for (const watched of set) {
+        while (slots.length > 0 && slots[0]!.at * grain <= current) {
+          for (const watch of slots.shift()!.watched.takeAll()) {
+            const watched = watch.value
             // Another's expiring may have ended this one's watch, or begun it anew.
-            if (places.get(watched) !== slot) continue
-            places.delete(watched)
-            const asked = Result.try(() => {
+            if (watched.watch !== watch) continue
+            remove(watched)
+            const tried = Result.try(() => {
               if (watched.due() > current || watched.expire() === "again") place(watched, next)
             })
-            if (asked._tag === "Failure") failures.push(asked.failure)
+            if (tried._tag === "Failure") failures.push(tried.failure)
           }
         }
         return failures
@@ -86,12 +111,12 @@ export class IdleTimers extends Context.Service<
         while (true) {
           wake.closeUnsafe()
           for (const failure of expireDue()) yield* Effect.logError("a timer failed", Cause.die(failure))
-          const next = order[0]
+          const next = slots[0]
           if (next === undefined) {
             sleepingUntil = Number.POSITIVE_INFINITY
             yield* wake.await
           } else {
-            sleepingUntil = next * grain
+            sleepingUntil = next.at * grain
             yield* Effect.raceFirst(Effect.sleep(Math.max(1, sleepingUntil - now())), wake.await)
           }
         }
@@ -101,24 +126,13 @@ export class IdleTimers extends Context.Service<
       return IdleTimers.of({
         watch: (watched) => place(watched),
         unwatch: (watched) => {
-          const slot = places.get(watched)
-          if (slot === undefined) return
-          places.delete(watched)
-          slots.get(slot)?.delete(watched)
-          // An empty slot costs one waking; looking for its place in the order would cost every stream.
-          if (places.size > 0) return
-          slots.clear()
-          order.length = 0
+          remove(watched)
+          // An empty slot costs one waking; taking it out would cost every stream.
+          if (size === 0) slots.length = 0
         },
         now,
-        size: () => places.size
+        size: () => size
       })
     })
   )
-}
-
-const insertSorted = (order: Array<number>, slot: number): void => {
-  let at = order.length
-  while (at > 0 && order[at - 1]! > slot) at--
-  order.splice(at, 0, slot)
 }

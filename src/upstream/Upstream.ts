@@ -21,6 +21,7 @@ export { localTurn } from "./LocalTurn.ts"
 export { PeerTurns } from "./PeerTurns.ts"
 export { type Peer, type PeerClose, PeerGone, type PeerMessage } from "./Peer.ts"
 export { IdleTimers, type Watched } from "./IdleTimers.ts"
+export { type Member, Roster } from "./Roster.ts"
 
 /** What everybody may know of a provider. Its key stays with the layer. */
 export interface ProviderInfo {

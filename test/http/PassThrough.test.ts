@@ -95,21 +95,23 @@ describe("what is passed through", () => {
 
   it.live("streams in both forms as its bytes come, and ends as they do", () =>
     Effect.gen(function* () {
-      const second = gate()
-      const stream: RawTurn = { steps: ["data: a\n", { await: second.opened }, "\n: odd\r\n\xff"] }
+      const seconds = [gate(), gate()]
+      const [stream, sound] = seconds.map(
+        ({ opened }): RawTurn => ({ steps: ["data: a\n", { await: opened }, "\n: odd\r\n\xff"] })
+      )
       const { url } = yield* startGateway({
         config,
         turns: [
-          stream,
-          { ...stream, headers: { "content-type": "audio/mpeg" } },
+          stream!,
+          { ...sound!, headers: { "content-type": "audio/mpeg" } },
           { steps: ["data: a\n\n", { reset: true }] }
         ]
       })
-      for (const path of ["/responses/resp_1?stream=true", "/files/file-1/content"]) {
+      for (const [at, path] of ["/responses/resp_1?stream=true", "/files/file-1/content"].entries()) {
         const answer = yield* RawClient.send({ url: `${url}/up/v1${path}` })
         yield* answer.bytes(8)
         assert.strictEqual(answer.text(), "data: a\n")
-        second.open()
+        seconds[at]!.open()
         assert.strictEqual(yield* answer.ended, "clean")
         assert.strictEqual(answer.text(), "data: a\n\n: odd\r\n\xff")
       }
