@@ -75,19 +75,23 @@ export const isMet = (
  * each array of them, since the same one is added to many requests.
  *
  * @param at where they stand among the client's
- * @param write one tool as its dialect defines it, as JSON text
+ * @param write one tool as its dialect defines it, as JSON text: `about` are the members that tell its name and what it
+ * does, `schema` is that of its input
  */
 export const injector = (
   at: "first" | "last",
-  write: (tool: ToolDefinition) => string
+  write: (about: string, schema: string) => string
 ): ((body: Buffer, tools: ReadonlyArray<ToolDefinition>) => Buffer) => {
   const written = new WeakMap<ReadonlyArray<ToolDefinition>, Buffer>()
   return (body, tools) => {
     let raw = written.get(tools)
     if (raw === undefined) {
-      raw = Buffer.from(tools.map(write).join(","))
+      raw = Buffer.from(tools.map((tool) => write(aboutOf(tool), tool.inputSchema)).join(","))
       written.set(tools, raw)
     }
     return extend(body, "tools", raw, at) ?? body
   }
 }
+
+const aboutOf = ({ description, name }: ToolDefinition): string =>
+  `"name":${JSON.stringify(name)}${description === null ? "" : `,"description":${JSON.stringify(description)}`}`

@@ -1,4 +1,5 @@
 import { type Edit, edit, elements, locate, set } from "../../wire/JsonSpan.ts"
+import type { Dialect } from "../Dialect.ts"
 import {
   type AnsweredCall,
   describePart,
@@ -14,10 +15,7 @@ import { blocksOf, isBlank } from "./Blocks.ts"
  * The request with more tools. They come before the client's: its last tool usually ends a prefix to be cached
  * (`cache_control`), which then covers them too, and they change less often than a client's own.
  */
-export const injectTools = injector("first", ({ name, description, inputSchema }) => {
-  const described = description === null ? "" : `,"description":${JSON.stringify(description)}`
-  return `{"name":${JSON.stringify(name)}${described},"input_schema":${inputSchema}}`
-})
+export const injectTools = injector("first", (about, schema) => `{${about},"input_schema":${schema}}`)
 
 /** Forbids the model to call any tool: https://docs.anthropic.com/en/api/messages, `tool_choice`. */
 export const forbidTools = (body: Buffer): Buffer => set(body, ["tool_choice"], '{"type":"none"}') ?? body
@@ -27,11 +25,7 @@ export const forbidTools = (body: Buffer): Buffer => set(body, ["tool_choice"], 
  * Anthropic wants those of parallel calls together. Where the request ends with the beginning of the answer, the answer
  * goes on within that message. A demand for a tool call that has been met is taken back.
  */
-export const continueWith = (
-  body: Buffer,
-  output: ReadonlyArray<string>,
-  results: ReadonlyArray<ToolResult>
-): Buffer | null => {
+export const continueWith: Dialect["edit"]["continueWith"] = (body, output, results) => {
   const messages = locate(body, ["messages"])
   const known = messages === null ? null : elements(body, messages)
   if (known === null) return null

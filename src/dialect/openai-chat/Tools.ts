@@ -1,5 +1,6 @@
 import type { Frame } from "../../wire/Frame.ts"
 import { type Edit, edit, set } from "../../wire/JsonSpan.ts"
+import type { Dialect } from "../Dialect.ts"
 import {
   type AnsweredCall,
   contentOf,
@@ -16,10 +17,10 @@ import { assistantMessage } from "./AssistantMessage.ts"
  * The request with tools behind the client's own, so that what stands before them in a prompt cache stays.
  * Reference: https://platform.openai.com/docs/api-reference/chat/create#chat-create-tools
  */
-export const injectTools = injector("last", ({ name, description, inputSchema }) => {
-  const described = description === null ? "" : `"description":${JSON.stringify(description)},`
-  return `{"type":"function","function":{"name":${JSON.stringify(name)},${described}"parameters":${inputSchema}}}`
-})
+export const injectTools = injector(
+  "last",
+  (about, schema) => `{"type":"function","function":{${about},"parameters":${schema}}}`
+)
 
 /** The request with `tool_choice` none: tools that are taken away would make the calls before them hard to read. */
 export const forbidTools = (body: Buffer): Buffer => set(body, ["tool_choice"], '"none"') ?? body
@@ -28,11 +29,7 @@ export const forbidTools = (body: Buffer): Buffer => set(body, ["tool_choice"], 
  * The request with the assistant's message and one message for each result behind its others, and without a demand for a
  * tool call that these have met.
  */
-export const continueWith = (
-  body: Buffer,
-  output: ReadonlyArray<string>,
-  results: ReadonlyArray<ToolResult>
-): Buffer | null => {
+export const continueWith: Dialect["edit"]["continueWith"] = (body, output, results) => {
   const added = [...output, ...resultTexts(results)]
   if (added.length === 0) return body
   const edits: Array<Edit> = [{ op: "insert", path: ["messages"], raw: added.join(",") }]

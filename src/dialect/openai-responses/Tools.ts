@@ -1,6 +1,7 @@
 import type { Frame } from "../../wire/Frame.ts"
 import { edit, elements, extend, type JsonPath, locate, replace, set } from "../../wire/JsonSpan.ts"
 import { answerIds } from "../CallIds.ts"
+import type { Dialect } from "../Dialect.ts"
 import {
   type AnsweredCall,
   contentOf,
@@ -15,10 +16,10 @@ import { nameOf, terminals } from "./Events.ts"
 import { toolCallOf } from "./Items.ts"
 
 /** The request with more functions behind the client's tools, so that what comes before them stays in prompt caches. */
-export const injectTools = injector("last", ({ description, inputSchema, name }) => {
-  const about = description === null ? "" : `,"description":${JSON.stringify(description)}`
-  return `{"type":"function","name":${JSON.stringify(name)}${about},"parameters":${inputSchema},"strict":false}`
-})
+export const injectTools = injector(
+  "last",
+  (about, schema) => `{"type":"function",${about},"parameters":${schema},"strict":false}`
+)
 
 /** The request with tool use switched off. */
 export const forbidTools = (body: Buffer): Buffer => set(body, ["tool_choice"], '"none"') ?? body
@@ -29,11 +30,7 @@ export const forbidTools = (body: Buffer): Buffer => set(body, ["tool_choice"], 
  * been met is taken back:
  * https://platform.openai.com/docs/guides/conversation-state
  */
-export const continueWith = (
-  body: Buffer,
-  output: ReadonlyArray<string>,
-  results: ReadonlyArray<ToolResult>
-): Buffer | null => {
+export const continueWith: Dialect["edit"]["continueWith"] = (body, output, results) => {
   const answers = resultTexts(results)
   const freed = isMet(demandOf(body), output.map(callOf), results) ? replace(body, ["tool_choice"], '"auto"') : body
   return freed === null ? null : goingOn(freed, output, answers)
