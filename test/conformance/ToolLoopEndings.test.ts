@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
 import type { ErrorCode } from "../../src/recorder/Records.ts"
-import { Turn } from "../../src/testing/index.ts"
+import { type Step, Turn } from "../../src/testing/index.ts"
 import { dialectTransports } from "./Dialects.ts"
 import { settleDown } from "./Engine.ts"
 import {
@@ -61,7 +61,20 @@ const bodyOf = (dialect: DialectCase): ReadonlyArray<string> => {
   return stream(second!).slice(0, -endEvents)
 }
 
-const cutAfter = (dialect: DialectCase, count: number) => bodyOf(dialect).slice(0, count)
+/** A turn that comes as these pieces of a stream. */
+const streams = (body: (dialect: DialectCase) => ReadonlyArray<Step>) => ({
+  transport: "sse" as const,
+  turn: (dialect: DialectCase): Turn => ({ headers: headersOf("sse"), body: body(dialect) })
+})
+
+/** A turn of which a part of the body comes, and what happens then. */
+const sendsHalf = (step: Step) => ({
+  transport: "json" as const,
+  turn: (dialect: DialectCase): Turn => ({
+    headers: headersOf("json"),
+    body: [dialect.toolLoop.body(second!).slice(0, 40), step]
+  })
+})
 
 const wasCut = { error: "upstream_cut", code: "upstream_cut", status: 502 } as const
 const wasMalformed = { error: "malformed", code: "upstream_malformed", status: 502 } as const
@@ -104,47 +117,26 @@ const failures: ReadonlyArray<Failure> = [
   },
   {
     name: "breaks off before any text",
-    transport: "sse",
-    turn: (dialect) => ({ headers: headersOf("sse"), body: [...cutAfter(dialect, 1), { cut: true }] }),
+    ...streams((dialect) => [...bodyOf(dialect).slice(0, 1), { cut: true }]),
     ...wasCut
   },
   {
     name: "breaks off behind text",
-    transport: "sse",
-    turn: (dialect) => ({ headers: headersOf("sse"), body: [...bodyOf(dialect), { cut: true }] }),
+    ...streams((dialect) => [...bodyOf(dialect), { cut: true }]),
     text: half,
     ...wasCut
   },
   {
     name: "breaks off inside an event",
-    transport: "sse",
-    turn: (dialect) => ({
-      headers: headersOf("sse"),
-      body: [...bodyOf(dialect), dialect.toolLoop.stream(second!)[1]!.slice(0, 25), { cut: true }]
-    }),
+    ...streams((dialect) => [...bodyOf(dialect), dialect.toolLoop.stream(second!)[1]!.slice(0, 25), { cut: true }]),
     text: half,
     ...wasCut
   },
-  {
-    name: "ends without an end",
-    transport: "sse",
-    turn: (dialect) => ({ headers: headersOf("sse"), body: bodyOf(dialect) }),
-    text: half,
-    ...wasCut
-  },
-  {
-    name: "breaks off inside its body",
-    transport: "json",
-    turn: (dialect) => ({
-      headers: headersOf("json"),
-      body: [dialect.toolLoop.body(second!).slice(0, 40), { cut: true }]
-    }),
-    ...wasCut
-  },
+  { name: "ends without an end", ...streams(bodyOf), text: half, ...wasCut },
+  { name: "breaks off inside its body", ...sendsHalf({ cut: true }), ...wasCut },
   {
     name: "is malformed behind text",
-    transport: "sse",
-    turn: (dialect) => ({ headers: headersOf("sse"), body: [...bodyOf(dialect), dialect.malformed[0]!.event] }),
+    ...streams((dialect) => [...bodyOf(dialect), dialect.malformed[0]!.event]),
     text: half,
     ...wasMalformed
   },
@@ -158,20 +150,11 @@ const failures: ReadonlyArray<Failure> = [
   },
   {
     name: "falls silent behind text",
-    transport: "sse",
-    turn: (dialect) => ({ headers: headersOf("sse"), body: [...bodyOf(dialect), { hang: true }] }),
+    ...streams((dialect) => [...bodyOf(dialect), { hang: true }]),
     text: half,
     ...wasIdle
   },
-  {
-    name: "falls silent inside its body",
-    transport: "json",
-    turn: (dialect) => ({
-      headers: headersOf("json"),
-      body: [dialect.toolLoop.body(second!).slice(0, 40), { hang: true }]
-    }),
-    ...wasIdle
-  }
+  { name: "falls silent inside its body", ...sendsHalf({ hang: true }), ...wasIdle }
 ]
 
 const statusesOf = (made: Loop) => {

@@ -1,5 +1,6 @@
 import { Effect, Stream } from "effect"
 import type { Exchange, Exchanger, ExchangeRequest, UpstreamError } from "../../src/upstream/Exchange.ts"
+import type { TurnRequest } from "../../src/upstream/Upstream.ts"
 
 /** A POST of JSON as an exchanger takes it. */
 export const post = (path: string, body: unknown): ExchangeRequest => ({
@@ -17,6 +18,18 @@ export const get = (path: string): ExchangeRequest => ({
   target: path,
   headers: {},
   body: null
+})
+
+/** A turn for the provider `up`: a POST, of Responses unless its path says otherwise. */
+export const turnRequest = (body: Buffer, more: Partial<TurnRequest> = {}): TurnRequest => ({
+  provider: "up",
+  method: "POST",
+  path: "/v1/responses",
+  query: "",
+  headers: {},
+  credential: null,
+  body,
+  ...more
 })
 
 /** A whole answer: what came of its body, chunk by chunk, and what it broke off with. */

@@ -8,19 +8,12 @@ import type { ChunkQueue } from "../../src/upstream/ChunkQueue.ts"
 import type { Exchanger } from "../../src/upstream/Exchange.ts"
 import * as Providers from "../../src/upstream/Providers.ts"
 import { IdleTimers, type TurnRequest, Upstream, type UpstreamError } from "../../src/upstream/Upstream.ts"
+import { turnRequest } from "../support/Exchanges.ts"
 
 const body = Buffer.from("{}")
 
-const turn = (more: Partial<TurnRequest> = {}): TurnRequest => ({
-  provider: "up",
-  method: "POST",
-  path: "/v1/chat/completions",
-  query: "",
-  headers: {},
-  credential: null,
-  body,
-  ...more
-})
+const turn = (more: Partial<TurnRequest> = {}): TurnRequest =>
+  turnRequest(body, { path: "/v1/chat/completions", ...more })
 
 const key = "sk-central-0123456789"
 

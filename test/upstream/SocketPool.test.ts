@@ -8,6 +8,7 @@ import type { Answered, DialRequest } from "../../src/upstream/Dial.ts"
 import { Unreachable } from "../../src/upstream/Exchange.ts"
 import * as Providers from "../../src/upstream/Providers.ts"
 import { IdleTimers, type OpenedTurn, type TurnRequest, Upstream, UpstreamError } from "../../src/upstream/Upstream.ts"
+import { turnRequest } from "../support/Exchanges.ts"
 import { type LinkedPeer, linkedPeers } from "../support/LinkedPeers.ts"
 
 /** How a dial ends that does not connect: with an answer, with a failure, or never. */
@@ -119,16 +120,8 @@ const bodyOf = (more: object = {}): Buffer =>
 const ask = Effect.fnUntraced(
   function* ({ upstream }: Setup, body: Buffer, more: Partial<TurnRequest> = {}) {
     const asked = new Asked()
-    const request: TurnRequest = {
-      provider: "up",
-      method: "POST",
-      path: "/v1/responses",
-      query: "",
-      headers: { accept: "text/event-stream", "content-type": "application/json" },
-      credential: null,
-      body,
-      ...more
-    }
+    const headers = { accept: "text/event-stream", "content-type": "application/json" }
+    const request = turnRequest(body, { headers, ...more })
     const reading = upstream.open(request).pipe(
       Scope.provide(asked.scope),
       Effect.mapError(({ error }) => error),
@@ -605,15 +598,7 @@ describe("a client that leaves", () => {
     Effect.gen(function* () {
       const it = yield* setup()
       const read = yield* Deferred.make<void>()
-      const opening = it.upstream.open({
-        provider: "up",
-        method: "POST",
-        path: "/v1/responses",
-        query: "",
-        headers: {},
-        credential: null,
-        body: bodyOf()
-      })
+      const opening = it.upstream.open(turnRequest(bodyOf()))
       const fiber = yield* Effect.forkChild(
         Effect.tap(opening, () => Deferred.await(read)),
         { startImmediately: true }

@@ -4,6 +4,7 @@ import { make as makeConfig } from "../../src/config/Load.ts"
 import * as Providers from "../../src/upstream/Providers.ts"
 import { IdleTimers, type OpenedTurn, Upstream } from "../../src/upstream/Upstream.ts"
 import { eventually } from "../support/Eventually.ts"
+import { turnRequest } from "../support/Exchanges.ts"
 import { WebSocketUpstream } from "../support/WebSocketUpstream.ts"
 
 const textOf = ({ body }: OpenedTurn) => {
@@ -42,15 +43,7 @@ describe("a pool over real sockets", () => {
       const services = yield* Layer.build(layer).pipe(Scope.provide(scope))
       const { open } = Context.get(services, Upstream)
       const ask = (input: ReadonlyArray<object>, model = "m") =>
-        open({
-          provider: "up",
-          method: "POST",
-          path: "/v1/responses",
-          query: "",
-          headers: {},
-          credential: null,
-          body: Buffer.from(JSON.stringify({ model, stream: true, store: false, input }))
-        })
+        open(turnRequest(Buffer.from(JSON.stringify({ model, stream: true, store: false, input }))))
       const hello = { role: "user", content: "hello ".repeat(10_000) }
       const first = yield* Effect.scoped(Effect.flatMap(ask([hello]), textOf))
       assert.match(

@@ -3,6 +3,7 @@ import { MessagesWriter } from "../../../src/dialect/anthropic-messages/Writer.t
 import type { ClientUsage } from "../../../src/dialect/Dialect.ts"
 import { type Frame, whole } from "../../../src/wire/Frame.ts"
 import { SseDecoder } from "../../../src/wire/SseDecoder.ts"
+import { joined, passed } from "../Joined.ts"
 
 export interface Block {
   readonly type: string
@@ -111,10 +112,7 @@ export const bodyOf = (turn: Turn, place = 0): string =>
 
 export const read = (frames: ReadonlyArray<Frame>, names: ReadonlySet<string> | undefined = injected) => {
   const reader = new MessagesReader(names === undefined ? {} : { injected: names })
-  const out: Array<Frame> = []
-  for (const frame of frames) reader.push(frame, out)
-  reader.end(false, out)
-  return { reader, out }
+  return { reader, out: passed(reader, frames) }
 }
 
 export const textOf = (frames: ReadonlyArray<Frame>): string =>
@@ -125,18 +123,8 @@ export const answered = (
   turns: ReadonlyArray<ReadonlyArray<Frame>>,
   options: { readonly model?: string; readonly usage?: ClientUsage } = {}
 ): ReadonlyArray<Frame> => {
-  const shown: Array<Frame> = []
   const writer = new MessagesWriter({ model: null, injected: true, ...options })
-  for (const [turn, frames] of turns.entries()) {
-    const { out, reader } = read(frames)
-    for (const frame of out) writer.push(frame, turn, shown)
-    if (!reader.holding) continue
-    const end: Array<Frame> = []
-    reader.release(end)
-    if (reader.summary().toolCalls.some((made) => made.runner === "client")) {
-      for (const frame of end) writer.push(frame, turn, shown)
-    } else writer.next(end)
-  }
+  const { shown } = joined(writer, () => new MessagesReader({ injected }), turns)
   writer.finish()
   return shown
 }

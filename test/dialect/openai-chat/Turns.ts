@@ -1,9 +1,10 @@
 import { ChatCompletionStream } from "openai/lib/ChatCompletionStream"
-import type { ClientUsage, TurnSummary } from "../../../src/dialect/Dialect.ts"
+import type { ClientUsage } from "../../../src/dialect/Dialect.ts"
 import { openAiChat } from "../../../src/dialect/openai-chat/OpenAiChat.ts"
 import type { Frame } from "../../../src/wire/Frame.ts"
 import { whole } from "../../../src/wire/Frame.ts"
 import { SseDecoder } from "../../../src/wire/SseDecoder.ts"
+import { joined, passed } from "../Joined.ts"
 
 /** The tools that Sluice adds in these tests. */
 export const injected = new Set(["bmcp_a", "bmcp_b"])
@@ -81,9 +82,7 @@ export const read = (
 ) => {
   const frames = framesOf(source, options.cut)
   const reader = openAiChat.turn({ asked, injected: options.names ?? injected })
-  const live: Array<Frame> = []
-  for (const frame of frames) reader.push(frame, live)
-  reader.end(options.isCut ?? false, live)
+  const live = passed(reader, frames, options.isCut)
   const holding = reader.holding
   const held: Array<Frame> = []
   reader.release(held)
@@ -107,15 +106,8 @@ export const answer = (
     injected: true,
     ...(options.usage === undefined ? {} : { usage: options.usage })
   })
-  const out: Array<Frame> = []
-  const summaries: Array<TurnSummary> = []
-  for (const [turn, source] of sources.entries()) {
-    const { live, held, holding, summary } = read(source, options.cut === undefined ? {} : { cut: options.cut })
-    summaries.push(summary)
-    for (const frame of live) writer.push(frame, turn, out)
-    if (holding && summary.toolCalls.every((seen) => seen.runner === "gateway")) writer.next(held)
-    else for (const frame of held) writer.push(frame, turn, out)
-  }
+  const turns = sources.map((source) => framesOf(source, options.cut))
+  const { shown: out, summaries } = joined(writer, () => openAiChat.turn({ asked, injected }), turns)
   writer.finish(out)
   return { out, shown: bytesOf(out), summaries }
 }

@@ -3,6 +3,7 @@ import { openAiResponses } from "../../../src/dialect/openai-responses/OpenAiRes
 import { ResponsesReader } from "../../../src/dialect/openai-responses/Reader.ts"
 import { ResponsesWriter } from "../../../src/dialect/openai-responses/Writer.ts"
 import { type Frame, sse, whole } from "../../../src/wire/Frame.ts"
+import { joined, passed } from "../Joined.ts"
 
 /** Turns of Responses as an upstream sends them, and as a client sees them. */
 
@@ -141,9 +142,7 @@ export const textOf = (frames: ReadonlyArray<Frame>): string =>
 /** What a reader releases of a turn, the frames of its end included. */
 export const released = (frames: ReadonlyArray<Frame>, names: ReadonlySet<string> = injected) => {
   const reader = new ResponsesReader({ injected: names })
-  const out: Array<Frame> = []
-  for (const frame of frames) reader.push(frame, out)
-  reader.end(false, out)
+  const out = passed(reader, frames)
   const before = out.length
   const held = reader.holding
   reader.release(out)
@@ -156,23 +155,6 @@ export const answerOf = (
   options: { readonly usage?: ClientUsage; readonly model?: string } = {}
 ) => {
   const writer = new ResponsesWriter({ model: options.model ?? null, injected: true, usage: options.usage ?? "sum" })
-  const shown: Array<Frame> = []
-  const continued: Array<ReadonlyArray<string> | null> = []
-  for (const [turn, frames] of turns.entries()) {
-    const reader = new ResponsesReader({ injected })
-    const passed: Array<Frame> = []
-    for (const frame of frames) reader.push(frame, passed)
-    reader.end(false, passed)
-    for (const frame of passed) writer.push(frame, turn, shown)
-    if (!reader.holding) continue
-    const end: Array<Frame> = []
-    reader.release(end)
-    if (reader.summary().toolCalls.some((seen) => seen.runner === "client")) {
-      for (const frame of end) writer.push(frame, turn, shown)
-    } else {
-      continued.push(openAiResponses.output(frames))
-      writer.next(end)
-    }
-  }
-  return { shown, writer, continued }
+  const { goneOn, shown } = joined(writer, () => new ResponsesReader({ injected }), turns)
+  return { shown, writer, continued: goneOn.map((frames) => openAiResponses.output(frames)) }
 }
