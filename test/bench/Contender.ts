@@ -1,6 +1,7 @@
 /** Who is compared: the floor, Sluice without and with its recorder, and other gateways named on the command line. */
 import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { fileURLToPath } from "node:url"
 import { Child, type Cores, fileOf } from "./Child.ts"
 import type { Dialect } from "./Dialect.ts"
 import type { Recording } from "./Options.ts"
@@ -9,6 +10,8 @@ export interface Contender {
   readonly name: string
   /** Null for the floor. */
   readonly recording: Recording | null
+  /** The contender that this one is but for the tools it gives to models; null where it gives none. */
+  readonly without: string | null
   /** What the paths of the dialects are appended to. */
   readonly base: string
   readonly start: () => Promise<Child>
@@ -35,6 +38,7 @@ const listening = /listening on http:\/\/[^:\s]+:(\d+)/
 export const floor = (ground: Ground): Contender => ({
   name: "bare pipe",
   recording: null,
+  without: null,
   base: "/v1",
   start: () =>
     Child.start({
@@ -48,13 +52,21 @@ export const floor = (ground: Ground): Contender => ({
 
 let directories = 0
 
-export const gateway = (ground: Ground, { name, command }: Gateway, recording: Recording): Contender => {
-  const title = recording === "none" ? `${name}, no recorder` : `${name}, SQLite`
+/** The MCP reference server, with its 13 tools. */
+const toolServer = fileURLToPath(
+  new URL("../../node_modules/@modelcontextprotocol/server-everything/dist/index.js", import.meta.url)
+)
+
+/** @param tools whether models are given tools, which none of them calls */
+export const gateway = (ground: Ground, { name, command }: Gateway, recording: Recording, tools = false): Contender => {
+  const plain = recording === "none" ? `${name}, no recorder` : `${name}, SQLite`
+  const title = tools ? `${plain}, tools` : plain
   return {
     name: title,
     recording,
+    without: tools ? plain : null,
     base: "/up/v1",
-    start: () => {
+    start: async () => {
       // A new directory each time: every process begins with an empty store.
       const directory = join(ground.directory, String(++directories))
       mkdirSync(directory)
@@ -66,16 +78,35 @@ export const gateway = (ground: Ground, { name, command }: Gateway, recording: R
         `recorder: { url: ${JSON.stringify(url)}, spool: ${JSON.stringify(join(directory, "spool"))} }\n` +
           "providers:\n" +
           `  up: { type: openai-compatible, base_url: "http://127.0.0.1:${ground.upstreamPort}/v1", ` +
-          `api_key: "bench", dialects: [${dialects}] }\n`
+          `api_key: "bench", dialects: [${dialects}] }\n` +
+          (tools
+            ? `mcp: { servers: { everything: { command: node, args: [${JSON.stringify(toolServer)}, stdio] } } }\n`
+            : "")
       )
       const [file = "", ...args] = command
-      return Child.start({
+      const child = await Child.start({
         name: title,
         command: file,
         args: [...args, "serve", "--config", config, "--port", "0"],
         core: ground.cores?.gateway,
         ready: listening
       })
+      if (tools) await toolsListed(child)
+      return child
     }
   }
+}
+
+/** Waits until the gateway has tools to give. */
+const toolsListed = async (child: Child): Promise<void> => {
+  for (let tries = 0; tries < 100; tries++) {
+    const { mcp } = (await (await fetch(`http://127.0.0.1:${child.port}/readyz`)).json()) as Readiness
+    if (mcp?.servers.some(({ tools }) => tools > 0)) return
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  throw new Error(`${child.name} has no tools after ten seconds\n${child.output}`)
+}
+
+interface Readiness {
+  readonly mcp?: { readonly servers: ReadonlyArray<{ readonly tools: number }> }
 }

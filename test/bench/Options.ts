@@ -25,6 +25,8 @@ export interface Options {
   readonly idle: number
   /** How many functions a profile shows; 0 for no profile. */
   readonly profile: number
+  /** Measures Sluice also with tools that no model calls. */
+  readonly tools: boolean
   /** Measures pooled WebSockets instead, and nothing else. */
   readonly pool: boolean
   readonly json: string | null
@@ -47,6 +49,7 @@ export const usage = `npm run bench -- [options]
   --gateway COMMAND             measure this command instead; "serve --config FILE --port 0" is appended
   --against [NAME=]COMMAND      measure this gateway as well; may be repeated
   --profile N                   show the N functions that took most time of their own, per contender
+  --tools                       measure this gateway also with the 13 tools of the MCP reference server, none of them called
   --pool                        only what pooled WebSockets save in conversations of Responses; --rounds says how many (5)
   --json FILE                   write the raw numbers
 `
@@ -90,6 +93,7 @@ export const readOptions = (args: ReadonlyArray<string>): Options | null => {
       gateway: { type: "string" },
       against: { type: "string", multiple: true },
       profile: { type: "string" },
+      tools: { type: "boolean", default: false },
       pool: { type: "boolean", default: false },
       json: { type: "string" },
       help: { type: "boolean", short: "h", default: false }
@@ -118,6 +122,7 @@ export const readOptions = (args: ReadonlyArray<string>): Options | null => {
     samples: integer("samples", values.samples, quick ? 300 : 1000),
     idle: integer("idle", values.idle, quick ? 500 : 1000),
     profile: values.profile === undefined ? 0 : integer("profile", values.profile, 0),
+    tools: values.tools,
     pool: values.pool,
     json: values.json ?? null,
     limit: (quick ? 120_000 : 300_000) * measured.length

@@ -15,6 +15,13 @@ const verdict = (value: number, target: number | null, shown: string) =>
 export const ratioToFloor = (rounds: ReadonlyArray<number>, floor: ReadonlyArray<number>): number =>
   median(rounds.map((value, i) => value / floor[i]!))
 
+/** What tools that no model calls cost: issue 4 of Sluice wants 10 % at most. */
+export const reportTools = (results: ReadonlyArray<CpuResult>, name: string, without: string): string => {
+  const rounds = (of: string) => results.find((result) => result.name === of)!.rounds
+  const ratio = ratioToFloor(rounds(name), rounds(without))
+  return `${name}: ${times(ratio)} of ${without}, median over rounds ${verdict(ratio, 1.1, "≤ 1.10×")}`
+}
+
 export const reportCpu = (title: string, results: ReadonlyArray<CpuResult>, target: Target): string => {
   const floor = results[0]!.rounds
   const rows = results.map(({ name, rounds, chunks, callsPerSecond }, index) => {

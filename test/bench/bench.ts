@@ -22,7 +22,7 @@ import {
 } from "./Measure.ts"
 import { type Options, type Recording, readOptions, usage } from "./Options.ts"
 import { measurePool, reportPool } from "./Pool.ts"
-import { reportCpu, reportFirstByte, reportMemory, type Target } from "./Report.ts"
+import { reportCpu, reportFirstByte, reportMemory, reportTools, type Target } from "./Report.ts"
 
 const progress = (text: string) => process.stderr.write(process.stderr.isTTY ? `\r\x1b[2K${text}` : `${text}\n`)
 const print = (text: string) => {
@@ -60,13 +60,16 @@ const bench = async (options: Options, directory: string): Promise<object> => {
 
   const contenders = [
     floor(ground),
-    ...options.gateways.flatMap((one) => options.recordings.map((recording) => gateway(ground, one, recording)))
+    ...options.gateways.flatMap((one) => options.recordings.map((recording) => gateway(ground, one, recording))),
+    ...(options.tools
+      ? options.recordings.map((recording) => gateway(ground, options.gateways[0]!, recording, true))
+      : [])
   ]
   const target =
     (goals: Readonly<Record<Recording, number | null>>): Target =>
     (name) => {
       const contender = contenders.find((one) => one.name === name)
-      const ours = name.startsWith("sluice,")
+      const ours = name.startsWith("sluice,") && contender?.without === null
       return ours && contender?.recording != null ? goals[contender.recording] : null
     }
 
@@ -99,6 +102,7 @@ const measure = async (
         `${dialect.title}: CPU per stream, µs (100 pieces of text, four to a write, 16 clients), ` +
         "and over the pipe's in the same round"
       print(reportCpu(title, results, target({ none: 1.15, sqlite: 1.4 })))
+      for (const { name, without } of contenders) if (without !== null) print(reportTools(results, name, without))
     }
     if (options.figures.has("json")) {
       const results = await measureCpu(field, running, false)
