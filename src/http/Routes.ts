@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { NodeHttpServerRequest } from "@effect/platform-node"
-import { Cause, Duration, Effect, Exit } from "effect"
+import { Cause, Duration, Effect, Exit, Scope } from "effect"
 import { HttpRouter, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { Actors } from "../access/Actors.ts"
 import { Settings } from "../config/Settings.ts"
@@ -350,9 +350,10 @@ const makeHandler = Effect.gen(function* () {
         if (--sides === 0) open.leave()
       }
       const bothSides = Effect.uninterruptible(
-        Effect.suspend(() => {
+        Effect.flatMap(Effect.scope, (scope) => {
           sides = 2
-          return Effect.addFinalizer(() => Effect.sync(sideOver))
+          // `Effect.addFinalizer` would copy all services of the program to hand them to it.
+          return Scope.addFinalizer(scope, Effect.sync(sideOver))
         })
       )
       return Effect.andThen(bothSides, route(call)).pipe(

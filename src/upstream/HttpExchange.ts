@@ -1,4 +1,4 @@
-import { Duration, Effect, type Scope } from "effect"
+import { Duration, Effect, Scope } from "effect"
 import { Agent, type Dispatcher, EnvHttpProxyAgent } from "undici"
 import { ChunkQueue } from "./ChunkQueue.ts"
 import { Cut, type Exchange, type Exchanger, Malformed, TimedOut, Unreachable, UpstreamError } from "./Exchange.ts"
@@ -24,10 +24,14 @@ export const httpExchange = (options: {
       (agent) => Effect.promise(() => agent.destroy(abandoned))
     ),
     (agent) => (provider) => (request) =>
-      Effect.suspend(() => {
+      Effect.flatMap(Effect.scope, (scope) => {
         const handler = new ExchangeHandler(provider)
         return Effect.andThen(
-          Effect.addFinalizer(() => Effect.sync(() => handler.abandon())),
+          // `Effect.addFinalizer` would copy all services of the program to hand them to it.
+          Scope.addFinalizer(
+            scope,
+            Effect.sync(() => handler.abandon())
+          ),
           Effect.callback<Exchange, UpstreamError>((resume) => {
             handler.resume = resume
             request.giveUp?.onGiveUp((error) => handler.giveUp(error))
