@@ -150,32 +150,14 @@ class Sink implements Watched {
     this.uptake = new Uptake(this.lastWrite)
   }
 
-  /** Writes frames, neighbours of one network chunk in one piece; waits while the client is slower than they come. */
+  /**
+   * Writes frames in one piece, without a copy where all are neighbours of one network chunk; waits while the client is
+   * slower than they come. `response.cork()` is no way to put several together: it may say that a drain is to come where
+   * none will, as it counts what it holds back, and the socket what that has not taken.
+   */
   write(frames: ReadonlyArray<Frame>): Effect.Effect<void> {
-    const { response } = this
     this.writes++
-    const first = frames[0]!
-    let { source, start, end } = first
-    let flowing = true
-    let corked = false
-    for (let i = 1; i < frames.length; i++) {
-      const frame = frames[i]!
-      if (frame.source === source && frame.start === end) {
-        end = frame.end
-        continue
-      }
-      if (!corked) {
-        corked = true
-        response.cork()
-      }
-      response.write(source.subarray(start, end))
-      source = frame.source
-      start = frame.start
-      end = frame.end
-    }
-    flowing = response.write(start === 0 && end === source.length ? source : source.subarray(start, end))
-    if (corked) response.uncork()
-    return flowing ? Effect.void : this.drained
+    return this.response.write(joined(frames)) ? Effect.void : this.drained
   }
 
   private readonly drained: Effect.Effect<void> = Effect.callback<void>((resume) => {
@@ -219,4 +201,25 @@ class Sink implements Watched {
     if (frame !== null) this.response.write(frame.bytes)
     return "again"
   }
+}
+
+/** The bytes of frames that follow one another. */
+const joined = (frames: ReadonlyArray<Frame>): Buffer => {
+  const runs: Array<Buffer> = []
+  let { source, start, end } = frames[0]!
+  for (let i = 1; i < frames.length; i++) {
+    const frame = frames[i]!
+    if (frame.source === source && frame.start === end) {
+      end = frame.end
+      continue
+    }
+    runs.push(source.subarray(start, end))
+    source = frame.source
+    start = frame.start
+    end = frame.end
+  }
+  const last = start === 0 && end === source.length ? source : source.subarray(start, end)
+  if (runs.length === 0) return last
+  runs.push(last)
+  return Buffer.concat(runs)
 }
