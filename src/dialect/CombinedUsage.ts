@@ -16,8 +16,8 @@ const deepest = 8
  * The usage of several turns as one, in the form of the provider's own usage object: every number added, in details
  * too, and of anything that is no number the last one. With `context` the input side is that of the last turn alone.
  *
- * @param turns the usage of each turn that says what it used, in their order, each as last seen (see `latest`); one alone is
- *   answered as it is
+ * @param turns the usage of each turn that says what it used, in their order, each as last seen (see `latest`). One alone
+ *   is answered as it is.
  */
 export const combinedUsage = (
   turns: ReadonlyArray<JsonObject>,
