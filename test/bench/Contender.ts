@@ -1,5 +1,6 @@
 /** Who is compared: the floor, Sluice without and with its recorder, and other gateways named on the command line. */
 import { mkdirSync, writeFileSync } from "node:fs"
+import { type AddressInfo, createServer } from "node:net"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Child, type Cores, fileOf } from "./Child.ts"
@@ -52,19 +53,39 @@ export const floor = (ground: Ground): Contender => ({
 
 let directories = 0
 
-/** The MCP reference server, with its 13 tools. */
-const toolServer = fileURLToPath(
-  new URL("../../node_modules/@modelcontextprotocol/server-everything/dist/index.js", import.meta.url)
-)
+/** Starts the MCP reference server with its 13 tools, beside the upstream: its time is not the gateway's. */
+export const toolServer = async (cores: Cores | null): Promise<string> => {
+  const probe = createServer()
+  await new Promise<void>((resolve) => probe.listen(0, "127.0.0.1", resolve))
+  const { port } = probe.address() as AddressInfo
+  await new Promise((resolve) => probe.close(resolve))
+  await Child.start({
+    name: "MCP server",
+    command: process.execPath,
+    args: [
+      fileURLToPath(import.meta.resolve("@modelcontextprotocol/server-everything/dist/index.js")),
+      "streamableHttp"
+    ],
+    core: cores?.others,
+    ready: /listening on port/i,
+    env: { PORT: String(port) }
+  })
+  return `http://127.0.0.1:${port}/mcp`
+}
 
-/** @param tools whether models are given tools, which none of them calls */
-export const gateway = (ground: Ground, { name, command }: Gateway, recording: Recording, tools = false): Contender => {
+/** @param tools the MCP server whose tools models are given, none of which they call; `null` for none */
+export const gateway = (
+  ground: Ground,
+  { name, command }: Gateway,
+  recording: Recording,
+  tools: string | null = null
+): Contender => {
   const plain = recording === "none" ? `${name}, no recorder` : `${name}, SQLite`
-  const title = tools ? `${plain}, tools` : plain
+  const title = tools === null ? plain : `${plain}, tools`
   return {
     name: title,
     recording,
-    without: tools ? plain : null,
+    without: tools === null ? null : plain,
     base: "/up/v1",
     start: async () => {
       // A new directory each time: every process begins with an empty store.
@@ -79,9 +100,7 @@ export const gateway = (ground: Ground, { name, command }: Gateway, recording: R
           "providers:\n" +
           `  up: { type: openai-compatible, base_url: "http://127.0.0.1:${ground.upstreamPort}/v1", ` +
           `api_key: "bench", dialects: [${dialects}] }\n` +
-          (tools
-            ? `mcp: { servers: { everything: { command: node, args: [${JSON.stringify(toolServer)}, stdio] } } }\n`
-            : "")
+          (tools === null ? "" : `mcp: { servers: { everything: { url: "${tools}" } } }\n`)
       )
       const [file = "", ...args] = command
       const child = await Child.start({
@@ -91,7 +110,7 @@ export const gateway = (ground: Ground, { name, command }: Gateway, recording: R
         core: ground.cores?.gateway,
         ready: listening
       })
-      if (tools) await toolsListed(child)
+      if (tools !== null) await toolsListed(child)
       return child
     }
   }

@@ -9,7 +9,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { cpus, tmpdir } from "node:os"
 import { join } from "node:path"
 import { Child, findCores, fileOf, killAll, stepAside } from "./Child.ts"
-import { type Contender, floor, type Ground, gateway } from "./Contender.ts"
+import { type Contender, floor, type Ground, gateway, toolServer } from "./Contender.ts"
 import { dialects } from "./Dialect.ts"
 import {
   type Field,
@@ -58,12 +58,11 @@ const bench = async (options: Options, directory: string): Promise<object> => {
   const measured = dialects.filter(({ name }) => options.dialects.includes(name))
   const ground: Ground = { cores, directory, upstreamPort: upstream.port, dialects: measured }
 
+  const tools = options.tools ? await toolServer(cores) : null
   const contenders = [
     floor(ground),
     ...options.gateways.flatMap((one) => options.recordings.map((recording) => gateway(ground, one, recording))),
-    ...(options.tools
-      ? options.recordings.map((recording) => gateway(ground, options.gateways[0]!, recording, true))
-      : [])
+    ...(tools === null ? [] : options.recordings.map((one) => gateway(ground, options.gateways[0]!, one, tools)))
   ]
   const target =
     (goals: Readonly<Record<Recording, number | null>>): Target =>
