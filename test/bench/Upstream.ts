@@ -36,12 +36,21 @@ interface Asked {
   readonly stream_options?: { readonly include_usage?: boolean }
 }
 
+/** What was asked by the bodies that came, of which each contender sends few. `null` for what is no JSON. */
+const known = new Map<string, Asked | null>()
+
 const read = (body: Buffer): Asked | null => {
+  const text = body.toString("latin1")
+  const found = known.get(text)
+  if (found !== undefined) return found
+  let asked: Asked | null = null
   try {
-    return JSON.parse(body.toString()) as Asked
+    asked = JSON.parse(body.toString()) as Asked
   } catch {
-    return null
+    // It is answered with 400.
   }
+  known.set(text, asked)
+  return asked
 }
 
 const respond = (body: Buffer, reply: ServerResponse, answering: Answering): void => {
