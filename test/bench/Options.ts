@@ -117,7 +117,7 @@ export const readOptions = (args: ReadonlyArray<string>): Options | null => {
     recordings: choose("recorder", values.recorder, recordings),
     rounds: integer("rounds", values.rounds, quick ? 3 : 5),
     streams,
-    warmUp: quick ? 1000 : 4000,
+    warmUp: quick ? 2000 : 12_000,
     pace: values.pace === undefined ? 0 : integer("pace", values.pace, 0),
     samples: integer("samples", values.samples, quick ? 300 : 1000),
     idle: integer("idle", values.idle, quick ? 500 : 1000),

@@ -70,7 +70,7 @@ interface Holding {
   readonly handles: Array<string>
 }
 
-const streams = times(2_000, 1_000)
+const streams = times(2_000, 500)
 const wave = 50
 
 /** The phases of a wave. Two waves wait for usage behind the finish, which takes their upstreams a second. */

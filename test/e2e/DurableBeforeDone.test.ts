@@ -6,7 +6,7 @@ import { Effect } from "effect"
 import { Gateway, type GatewayOptions, temporaryDirectory } from "../support/Gateway.ts"
 import { times } from "../support/Soak.ts"
 
-const rounds = times(20, 6)
+const rounds = times(20, 4)
 const clients = 50
 
 /** In each fourth round somebody else holds the database, so that what is committed goes to the spool. */

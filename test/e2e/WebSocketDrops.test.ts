@@ -39,7 +39,7 @@ const phases = {
 type Phase = keyof typeof phases
 
 const names = Object.keys(phases) as ReadonlyArray<Phase>
-const total = times(2_000, 400)
+const total = times(2_000, 200)
 const wave = 100
 
 const response = (id: string, more: object) => ({
