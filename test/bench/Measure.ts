@@ -211,7 +211,10 @@ export const recorded = async (child: Child): Promise<number | string> => {
   }
 }
 
-/** Memory of a process of its own, which has served a few calls before anything is counted. */
+/**
+ * Memory of a process of its own, which has served some thousand calls before anything is counted: what a process grows
+ * to once, such as its young generation, is not what a stream costs.
+ */
 export const measureMemory = async (
   { dialect, load, upstream, progress }: Field,
   contender: Contender,
@@ -230,7 +233,7 @@ export const measureMemory = async (
   try {
     const what = `${dialect.name}: memory: ${contender.name}`
     progress(what)
-    await load.ask("run", { ...call, clients, count: clients * 20 } satisfies RunInput).catch(explain(child))
+    await load.ask("run", { ...call, clients, count: clients * 200 } satisfies RunInput).catch(explain(child))
     await hold(clients)
     await load.ask("release")
     const before = await holding()
