@@ -36,20 +36,19 @@ interface Asked {
   readonly stream_options?: { readonly include_usage?: boolean }
 }
 
-/** What was asked by the bodies that came, of which each contender sends few. `null` for what is no JSON. */
-const known = new Map<string, Asked | null>()
+/** The bodies that came, of which each contender sends few, and what they ask. `null` for what is no JSON. */
+const known: Array<{ readonly body: Buffer; readonly asked: Asked | null }> = []
 
 const read = (body: Buffer): Asked | null => {
-  const text = body.toString("latin1")
-  const found = known.get(text)
-  if (found !== undefined) return found
+  const found = known.find((one) => one.body.equals(body))
+  if (found !== undefined) return found.asked
   let asked: Asked | null = null
   try {
     asked = JSON.parse(body.toString()) as Asked
   } catch {
     // It is answered with 400.
   }
-  known.set(text, asked)
+  known.push({ body, asked })
   return asked
 }
 
