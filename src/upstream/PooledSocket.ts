@@ -117,7 +117,13 @@ export class PooledSocket implements Watched {
       const { peer } = this
       if (peer === null || this.over || peer.closing() !== null) return Effect.succeed(false)
       this.turn = turn
-      turn.queue.connect({ pause: () => this.flowing.closeUnsafe(), resume: () => this.flowing.openUnsafe() })
+      turn.queue.connect({
+        pause: () => {
+          // What its last message has filled is nothing to the turn behind it.
+          if (this.turn === turn) this.flowing.closeUnsafe()
+        },
+        resume: () => this.flowing.openUnsafe()
+      })
       return peer.send(message).pipe(
         Effect.as(true),
         Effect.catch(() =>

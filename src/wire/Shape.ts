@@ -6,8 +6,9 @@ const quote = 0x22
 /**
  * The skeleton of JSON frames that differ in a few values only, as the chunks of a stream do.
  *
- * A frame that has the shape of one which was parsed, and in which there was nothing to see, is valid JSON with nothing
- * to see in it: it need not be parsed, and comparing it costs a tenth of that. Texts are latin1, one character a byte.
+ * In a frame that has the shape of one which was parsed, and in which there was nothing to see, there is nothing to see
+ * either: it need not be parsed, and comparing it costs a tenth of that. Whether the strings that may differ are written
+ * as JSON wants them is left to who reads them. Texts are latin1, one character a byte.
  * Everything but those values is compared: any other member may be one that says something.
  */
 export class Shape {

@@ -242,6 +242,15 @@ describe("a stream of Responses", () => {
     })
   )
 
+  it.effect("takes the connection of one whose last message was larger than what is held for a reader", () =>
+    Effect.gen(function* () {
+      const it = yield* setup()
+      yield* exchange(it, bodyOf({ store: true }), "resp_1", "a".repeat(300_000))
+      yield* exchange(it, bodyOf({ store: true }), "resp_2", "b")
+      assert.strictEqual(it.dials.length, 1)
+    })
+  )
+
   it.effect("leaves out what is of the connection, and keeps JSON of several lines in one event", () =>
     Effect.gen(function* () {
       const it = yield* setup()

@@ -107,7 +107,7 @@ export class ChatReader implements TurnReader {
 
   /** Whether the frame is one more chunk of text, like one that was read: nothing else can be in it. */
   private isText(frame: Frame): boolean {
-    if (this.shape === null || frame.lines !== 1) return false
+    if (this.shape === null || frame.lines !== 1 || frame.event === "error") return false
     return this.shape.matches(this.texts.of(frame), frame.dataStart, frame.dataEnd)
   }
 
@@ -261,6 +261,8 @@ const isError = (chunk: JsonObject): boolean => {
 const isPlainText = (chunk: JsonObject): boolean => {
   const choice = Array.isArray(chunk.choices) && chunk.choices.length === 1 ? chunk.choices[0] : null
   if (!isObject(choice) || !isObject(choice.delta) || typeof choice.finish_reason === "string") return false
+  // The id is still to come.
+  if (chunk.id === "") return false
   if (isObject(chunk.usage) || (chunk.error !== undefined && chunk.error !== null)) return false
   return Object.entries(choice.delta).every(
     ([key, value]) => key === "role" || (key === "content" && typeof value === "string") || value === null
