@@ -76,6 +76,9 @@ const keysBeside = (path: Path): ReadonlyArray<string> => {
   return sectionKeys[parent.join(".")] ?? []
 }
 
+/** Keys further down that people know from elsewhere as ones at the top (`mcpServers`). */
+const deeperKeys = ["mcp.servers"]
+
 const explain = (path: Path, message: string): string => {
   if (message === missing) {
     return typeof path.at(-1) === "number"
@@ -84,7 +87,7 @@ const explain = (path: Path, message: string): string => {
   }
   if (message !== unknownKey) return message
   const keys = keysBeside(path)
-  const near = nearest(String(path.at(-1)), keys)
+  const near = nearest(String(path.at(-1)), path.length === 1 ? [...keys, ...deeperKeys] : keys)
   return near === undefined ? `unknown key; known are ${keys.join(", ")}` : `unknown key; did you mean ${near}?`
 }
 

@@ -223,6 +223,7 @@ access: { mode: keys }
 recorder: { url: "postgres://db" }
 limits: { idle: 5, connect: "-1 seconds" }
 limit: {}
+mcpServers: { docs: { url: "http://h/mcp" } }
 mcp: { servers: { one: { allow: ["("] } } }
 `
       assert.deepStrictEqual(yield* problemsOf(loadYaml(yaml)), [
@@ -241,8 +242,9 @@ mcp: { servers: { one: { allow: ["("] } } }
         '17 limits.connect "-1 seconds" expected a duration such as "5 seconds" or "2 minutes", at least 1ms and at most 24 days',
         '17 limits.idle 5 expected a duration such as "5 seconds" or "2 minutes", at least 1ms and at most 24 days',
         "18 limit null unknown key; did you mean limits?",
-        '19 mcp.servers.one.allow.0 "(" expected a regular expression, such as "search_.*"',
-        "19 mcp.servers.one a map expected either url or command, and not both"
+        "19 mcpServers null unknown key; did you mean mcp.servers?",
+        '20 mcp.servers.one.allow.0 "(" expected a regular expression, such as "search_.*"',
+        "20 mcp.servers.one a map expected either url or command, and not both"
       ])
     })
   )
