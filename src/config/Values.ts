@@ -9,13 +9,19 @@ import { Duration, Effect, Option, Redacted, Schema, SchemaGetter, SchemaIssue }
 /** A codec from what stands in a config to a value, by one function that answers `undefined` for what is wrong. */
 const parsed = <I>() => {
   const written = Schema.declare((_): _ is I => true)
-  return <S extends Schema.Constraint>(type: S, expected: string, parse: (input: unknown) => S["Type"] | undefined) =>
+  return <S extends Schema.Constraint>(
+    type: S,
+    expected: string | ((input: unknown) => string),
+    parse: (input: unknown) => S["Type"] | undefined
+  ) =>
     written.pipe(
       Schema.decodeTo(Schema.toType(type), {
         decode: SchemaGetter.transformEffect((input: I) => {
           const value = parse(input)
           return value === undefined
-            ? Effect.fail(new SchemaIssue.InvalidValue({ message: expected }))
+            ? Effect.fail(
+                new SchemaIssue.InvalidValue({ message: typeof expected === "string" ? expected : expected(input) })
+              )
             : Effect.succeed(value)
         }),
         encode: SchemaGetter.forbidden(() => "a config is read, never written")
@@ -145,15 +151,25 @@ export const origin = parsed<string>()(
   }
 )
 
-/** A regular expression, by its source. */
-export const pattern = text('expected a regular expression, such as "search_.*"', (value) => {
+/** What the engine says is wrong with a regular expression, without the expression itself. */
+const patternFault = (source: string): string | undefined => {
   try {
-    new RegExp(value)
-    return true
-  } catch {
-    return false
+    new RegExp(source)
+    return undefined
+  } catch (error) {
+    return error instanceof Error ? error.message.slice(error.message.lastIndexOf(": ") + 2) : String(error)
   }
-})
+}
+
+/** A regular expression, by its source. */
+export const pattern = parsed<string>()(
+  Schema.String,
+  (input) => {
+    const fault = typeof input === "string" ? patternFault(input) : undefined
+    return `expected a regular expression, such as "search_.*"${fault === undefined ? "" : `: ${fault}`}`
+  },
+  (input) => (typeof input === "string" && patternFault(input) === undefined ? input : undefined)
+)
 
 /** What the name of a header is made of (RFC 9110 §5.6.2). */
 export const headerNamePattern = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/

@@ -243,7 +243,7 @@ mcp: { servers: { one: { allow: ["("] } } }
         '17 limits.idle 5 expected a duration such as "5 seconds" or "2 minutes", at least 1ms and at most 24 days',
         "18 limit null unknown key; did you mean limits?",
         "19 mcpServers null unknown key; did you mean mcp.servers?",
-        '20 mcp.servers.one.allow.0 "(" expected a regular expression, such as "search_.*"',
+        '20 mcp.servers.one.allow.0 "(" expected a regular expression, such as "search_.*": Unterminated group',
         "20 mcp.servers.one a map expected either url or command, and not both"
       ])
     })
@@ -288,8 +288,8 @@ tools: { max_turns: 0, call_timeout: never, client_usage: some }
         '6 mcp.servers.file.url "file:///mcp" expected an http or https address without user name and fragment, such as "http://127.0.0.1:3001/mcp"',
         "7 mcp.servers.neither a map expected either url or command, and not both",
         "8 mcp.servers.both a map expected either url or command, and not both",
-        '9 mcp.servers.patterns.allow.0 "[" expected a regular expression, such as "search_.*"',
-        '9 mcp.servers.patterns.deny.0 "(?<" expected a regular expression, such as "search_.*"',
+        '9 mcp.servers.patterns.allow.0 "[" expected a regular expression, such as "search_.*": Unterminated character class',
+        '9 mcp.servers.patterns.deny.0 "(?<" expected a regular expression, such as "search_.*": Invalid capture group name',
         "10 mcp.servers.a.b.headers.bad name *** expected the name of a header",
         "11 mcp.servers.a b a map its tools would be called bmcp_a_b_…, as those of a.b are: rename one of them",
         "12 tools.max_turns 0 expected a whole number of at least 1",
