@@ -29,6 +29,8 @@ export const valueAt = (root: unknown, path: Path): unknown =>
 
 const missing = "missing"
 const unknownKey = "unknown key"
+const neitherWay = "has neither url nor command"
+const bothWays = "has both url and command"
 const mapExpected = "expected a map"
 const listExpected = "expected a list"
 
@@ -49,6 +51,8 @@ export const problemAt = (source: Source, place: Path, expected: string): Config
 /** What stands in a wrong place may be anything, a key even: it is not shown. */
 const shownValue = (path: Path, value: unknown, expected: string): string | null => {
   if (expected.startsWith(unknownKey)) return null
+  // That a server is a map is not what is wrong with it.
+  if ((expected === neitherWay || expected === bothWays) && value !== null) return null
   const misplaced = typeof value === "string" && (expected === mapExpected || expected === listExpected)
   return misplaced ? "text" : showValue(path, value)
 }
@@ -160,8 +164,11 @@ const crossChecks = (input: unknown): ReadonlyArray<readonly [path: Path, expect
       found.push([path, `its tools would be called bmcp_${prefix}_…, as those of ${other} are: rename one of them`])
     } else prefixes.set(prefix, name)
     if (!isMap(server)) continue
-    if ((server["url"] === undefined) === (server["command"] === undefined)) {
-      found.push([path, "expected either url or command, and not both"])
+    const ways = ["url", "command"].filter((key) => server[key] !== undefined)
+    if (ways.length === 2) found.push([path, bothWays])
+    // A key that is not known is likely to be the one that is missing, and is reported already.
+    else if (ways.length === 0 && Object.keys(server).every((key) => sectionKeys["mcp.servers.*"]?.includes(key))) {
+      found.push([path, neitherWay])
     }
     for (const header of isMap(server["headers"]) ? Object.keys(server["headers"]) : []) {
       if (!headerNamePattern.test(header)) found.push([[...path, "headers", header], "expected the name of a header"])

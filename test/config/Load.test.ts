@@ -244,7 +244,7 @@ mcp: { servers: { one: { allow: ["("] } } }
         "18 limit null unknown key; did you mean limits?",
         "19 mcpServers null unknown key; did you mean mcp.servers?",
         '20 mcp.servers.one.allow.0 "(" expected a regular expression, such as "search_.*": Unterminated group',
-        "20 mcp.servers.one a map expected either url or command, and not both"
+        "20 mcp.servers.one null has neither url nor command"
       ])
     })
   )
@@ -279,6 +279,7 @@ mcp:
     patterns: { command: run, allow: ["["], deny: ["(?<"] }
     a.b: { command: run, headers: { "bad name": x } }
     a b: { command: run }
+    misspelt: { ulr: "http://h/mcp" }
 tools: { max_turns: 0, call_timeout: never, client_usage: some }
 `
       assert.deepStrictEqual(yield* problemsOf(loadYaml(yaml)), [
@@ -286,15 +287,16 @@ tools: { max_turns: 0, call_timeout: never, client_usage: some }
         '2 models.fast.mcp.0 "none" there is no MCP server of this name in mcp.servers',
         '5 mcp.servers.address.url "localhost:3001/mcp" expected an http or https address without user name and fragment, such as "http://127.0.0.1:3001/mcp"',
         '6 mcp.servers.file.url "file:///mcp" expected an http or https address without user name and fragment, such as "http://127.0.0.1:3001/mcp"',
-        "7 mcp.servers.neither a map expected either url or command, and not both",
-        "8 mcp.servers.both a map expected either url or command, and not both",
+        "7 mcp.servers.neither null has neither url nor command",
+        "8 mcp.servers.both null has both url and command",
         '9 mcp.servers.patterns.allow.0 "[" expected a regular expression, such as "search_.*": Unterminated character class',
         '9 mcp.servers.patterns.deny.0 "(?<" expected a regular expression, such as "search_.*": Invalid capture group name',
         "10 mcp.servers.a.b.headers.bad name *** expected the name of a header",
         "11 mcp.servers.a b a map its tools would be called bmcp_a_b_…, as those of a.b are: rename one of them",
-        "12 tools.max_turns 0 expected a whole number of at least 1",
-        '12 tools.call_timeout "never" expected a duration such as "5 seconds" or "2 minutes", at least 1ms and at most 24 days',
-        '12 tools.client_usage "some" expected one of auto, sum, context'
+        "12 mcp.servers.misspelt.ulr null unknown key; did you mean url?",
+        "13 tools.max_turns 0 expected a whole number of at least 1",
+        '13 tools.call_timeout "never" expected a duration such as "5 seconds" or "2 minutes", at least 1ms and at most 24 days',
+        '13 tools.client_usage "some" expected one of auto, sum, context'
       ])
       assert.deepStrictEqual(
         yield* problemsOf(
