@@ -100,7 +100,7 @@ const providerName = /^[a-z0-9][a-z0-9_-]*$/
 const reserved = ["v1", "api", "console", "livez", "readyz", "metrics"]
 
 /** What the Schema cannot see: names, and values that speak about other values. */
-const crossChecks = (input: unknown): ReadonlyArray<readonly [path: Path, expected: string]> => {
+const crossChecks = (input: unknown, source: Source): ReadonlyArray<readonly [path: Path, expected: string]> => {
   const found: Array<readonly [Path, string]> = []
   const given = valueAt(input, ["providers"]) ?? defaultProviders
   const providers = isMap(given) ? given : {}
@@ -154,6 +154,11 @@ const crossChecks = (input: unknown): ReadonlyArray<readonly [path: Path, expect
     }
   }
 
+  // What is empty is left out of the input.
+  const written = source.written(["mcp", "servers"])
+  for (const [name, server] of Object.entries(isMap(written) ? written : {})) {
+    if (server === null) found.push([["mcp", "servers", name], neitherWay])
+  }
   const prefixes = new Map<string, string>()
   for (const [name, server] of Object.entries(isMap(servers) ? servers : {})) {
     const path = ["mcp", "servers", name]
@@ -200,7 +205,7 @@ export const decode = (
     const path = (issue.path ?? []) as Path
     return [path, explain(path, issue.message)]
   })
-  for (const check of crossChecks(input)) {
+  for (const check of crossChecks(input, source)) {
     // Where the Schema has something to say already, the rest follows from it.
     if (!found.some(([path]) => path.join("\0") === check[0].join("\0"))) found.push(check)
   }

@@ -280,6 +280,7 @@ mcp:
     a.b: { command: run, headers: { "bad name": x } }
     a b: { command: run }
     misspelt: { ulr: "http://h/mcp" }
+    empty:
 tools: { max_turns: 0, call_timeout: never, client_usage: some }
 `
       assert.deepStrictEqual(yield* problemsOf(loadYaml(yaml)), [
@@ -294,9 +295,10 @@ tools: { max_turns: 0, call_timeout: never, client_usage: some }
         "10 mcp.servers.a.b.headers.bad name *** expected the name of a header",
         "11 mcp.servers.a b a map its tools would be called bmcp_a_b_…, as those of a.b are: rename one of them",
         "12 mcp.servers.misspelt.ulr null unknown key; did you mean url?",
-        "13 tools.max_turns 0 expected a whole number of at least 1",
-        '13 tools.call_timeout "never" expected a duration such as "5 seconds" or "2 minutes", at least 1ms and at most 24 days',
-        '13 tools.client_usage "some" expected one of auto, sum, context'
+        "13 mcp.servers.empty empty has neither url nor command",
+        "14 tools.max_turns 0 expected a whole number of at least 1",
+        '14 tools.call_timeout "never" expected a duration such as "5 seconds" or "2 minutes", at least 1ms and at most 24 days',
+        '14 tools.client_usage "some" expected one of auto, sum, context'
       ])
       assert.deepStrictEqual(
         yield* problemsOf(
