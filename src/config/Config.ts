@@ -2,6 +2,7 @@ import { Effect, Schema, SchemaGetter } from "effect"
 import { storeOf } from "./Store.ts"
 import {
   address,
+  anyText,
   endpoint,
   headerName,
   host,
@@ -114,7 +115,7 @@ const McpServer = Schema.Struct({
   headers: byDefault(Schema.Record(Schema.String, secretText), {}),
   /** The program of a server that talks over its standard input and output, instead of `url`. */
   command: Schema.optionalKey(text("expected a program to run")),
-  args: names(text("expected text", () => true)),
+  args: names(anyText),
   /** Variables for the program; of Sluice's own it has only what programs need to run (`PATH`, `HOME`, …). */
   env: byDefault(Schema.Record(Schema.String, secretText), {}),
   /** Credentials for the OAuth 2.1 client credentials grant (RFC 6749 §4.4), which the client of `url` uses. */

@@ -109,10 +109,21 @@ export const secret = parsed<string | Redacted.Redacted<string>>()(
   }
 )
 
+/** What YAML reads as a number, or as `true`, is not taken as text: `1.10` would become `1.1`. */
+const quoting = (expected: string) => (input: unknown) =>
+  typeof input === "number" || typeof input === "boolean"
+    ? `${expected}: put the ${typeof input === "number" ? "number" : "word"} in quotes`
+    : expected
+
+/** Any text, also none. */
+export const anyText = parsed<string>()(Schema.String, quoting("expected text"), (input) =>
+  typeof input === "string" ? input : undefined
+)
+
 /** A value that may be secret and may hold anything a header value may. */
 export const secretText = parsed<string | Redacted.Redacted<string>>()(
   Schema.Redacted(Schema.String),
-  "expected text without line breaks",
+  quoting("expected text without line breaks"),
   (input) => {
     const value = Redacted.isRedacted(input) ? Redacted.value(input) : input
     return typeof value === "string" && /^[^\r\n\0]*$/.test(value) ? Redacted.make(value) : undefined

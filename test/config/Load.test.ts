@@ -279,8 +279,8 @@ mcp:
     patterns: { command: run, allow: ["["], deny: ["(?<"] }
     a.b: { command: run, headers: { "bad name": x } }
     a b: { command: run }
-    misspelt: { ulr: "http://h/mcp" }
     empty:
+    numbers: { command: run, args: [-p, 3000], env: { PORT: 3000, DEBUG: true, A: "a\\nb" }, headers: { x-v: 1.10 } }
 tools: { max_turns: 0, call_timeout: never, client_usage: some }
 `
       assert.deepStrictEqual(yield* problemsOf(loadYaml(yaml)), [
@@ -294,8 +294,12 @@ tools: { max_turns: 0, call_timeout: never, client_usage: some }
         '9 mcp.servers.patterns.deny.0 "(?<" expected a regular expression, such as "search_.*": Invalid capture group name',
         "10 mcp.servers.a.b.headers.bad name *** expected the name of a header",
         "11 mcp.servers.a b a map its tools would be called bmcp_a_b_…, as those of a.b are: rename one of them",
-        "12 mcp.servers.misspelt.ulr null unknown key; did you mean url?",
-        "13 mcp.servers.empty empty has neither url nor command",
+        "12 mcp.servers.empty empty has neither url nor command",
+        "13 mcp.servers.numbers.headers.x-v *** expected text without line breaks: put the number in quotes",
+        "13 mcp.servers.numbers.args.1 *** expected text: put the number in quotes",
+        "13 mcp.servers.numbers.env.PORT *** expected text without line breaks: put the number in quotes",
+        "13 mcp.servers.numbers.env.DEBUG *** expected text without line breaks: put the word in quotes",
+        "13 mcp.servers.numbers.env.A *** expected text without line breaks",
         "14 tools.max_turns 0 expected a whole number of at least 1",
         '14 tools.call_timeout "never" expected a duration such as "5 seconds" or "2 minutes", at least 1ms and at most 24 days',
         '14 tools.client_usage "some" expected one of auto, sum, context'
@@ -309,6 +313,9 @@ tools: { max_turns: 0, call_timeout: never, client_usage: some }
           "1 mcp.servers.s.oauth.client_secret null missing, and there is no default for it"
         ]
       )
+      assert.deepStrictEqual(yield* problemsOf(loadYaml('mcp: { servers: { s: { ulr: "http://h/mcp" } } }')), [
+        "1 mcp.servers.s.ulr null unknown key; did you mean url?"
+      ])
       assert.deepStrictEqual(
         yield* problemsOf(loadYaml("mcp:\n  servers:\n    a: { command: x }\n    a: { command: y }\n")),
         ["4  null not valid YAML: Map keys must be unique"]
