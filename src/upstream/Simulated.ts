@@ -295,8 +295,8 @@ const stepsOf = (pieces: ReadonlyArray<string>, directives: Directives): Readonl
  * no key, and asks for neither.
  *
  * It answers `POST …/chat/completions` and `POST …/responses` in the bytes of OpenAI's API and `POST …/messages` in those
- * of Anthropic's, streamed and not; `POST …/messages/count_tokens`; `POST …/embeddings`; `GET …/models` and `GET …/models/{id}`, to
- * callers with Anthropic's headers in Anthropic's shape. Anything else is a 404.
+ * of Anthropic's, streamed and not; `POST …/responses/input_tokens`; `POST …/messages/count_tokens`; `POST …/embeddings`;
+ * `GET …/models` and `GET …/models/{id}`, to callers with Anthropic's headers in Anthropic's shape. Anything else is a 404.
  *
  * **Deterministic.** The same seed and conversation give the same bytes. Ids, `created` (a second of the year 2026) and
  * every random word come from a hash of the seed and the messages (with the request's own `seed`), never from the

@@ -500,3 +500,65 @@ describe("simulated provider", () => {
     )
   })
 })
+
+describe("what the simulated provider counts as input", () => {
+  const tool = { description: "Tells the weather of a city", properties: { city: { type: "string" } } }
+  const schema = { type: "object", properties: tool.properties }
+  const question = "What is the weather?"
+  const messages = [{ role: "user", content: question }]
+
+  const countOf = (target: string, body: object) =>
+    Effect.map(readAll(sim, post(target, { model: "m", ...body })), ({ text }) => {
+      const answer = JSON.parse(text) as { input_tokens?: number; usage?: { [name: string]: number } }
+      return answer.input_tokens ?? answer.usage!["prompt_tokens"] ?? answer.usage!["input_tokens"]!
+    })
+
+  it.effect.each([
+    {
+      name: "chat",
+      target: path,
+      body: { messages },
+      tools: [{ type: "function", function: { name: "weather", parameters: schema } }]
+    },
+    { name: "responses", target: "/v1/responses", body: { input: question }, tools: [{ type: "function", ...tool }] },
+    {
+      name: "input_tokens",
+      target: "/v1/responses/input_tokens",
+      body: { input: question },
+      tools: [{ type: "function", ...tool }]
+    },
+    {
+      name: "messages",
+      target: "/v1/messages",
+      body: { max_tokens: 10, messages },
+      tools: [{ name: "weather", input_schema: schema }]
+    },
+    {
+      name: "count_tokens",
+      target: "/v1/messages/count_tokens",
+      body: { messages },
+      tools: [{ name: "weather", input_schema: schema }]
+    }
+  ])("are tools, too: $name", ({ body, target, tools }) =>
+    Effect.gen(function* () {
+      const without = yield* countOf(target, body)
+      assert.isAbove(without, 0)
+      assert.isAbove(yield* countOf(target, { ...body, tools }), without)
+    })
+  )
+
+  it.effect("are the results of tools in Messages", () =>
+    Effect.gen(function* () {
+      const asked = [
+        { role: "user", content: question },
+        { role: "assistant", content: [{ type: "tool_use", id: "toolu_1", name: "weather", input: {} }] }
+      ]
+      const answered = (content: string) => ({
+        messages: [...asked, { role: "user", content: [{ type: "tool_result", tool_use_id: "toolu_1", content }] }]
+      })
+      const target = "/v1/messages/count_tokens"
+      const short = yield* countOf(target, answered("sun"))
+      assert.isAbove(yield* countOf(target, answered("sun, and rain in the evening, and then a rainbow")), short)
+    })
+  )
+})

@@ -6,6 +6,7 @@ import {
   type DeclaredTool,
   type Part,
   type Tokens,
+  readableTools,
   tokens,
   type ToolResult
 } from "./Conversation.ts"
@@ -100,7 +101,7 @@ const read = (body: JsonObject): Conversation | Failure => {
     ...readRounds(messages.slice(asked + 1)),
     maxTokens: wholeNumber(body.max_completion_tokens) ?? wholeNumber(body.max_tokens),
     format: readFormat(body.response_format),
-    input: messages.map((message) => textOf(message.content)).join("\n"),
+    input: [...readableTools(body.tools), ...messages.map((message) => textOf(message.content))].join("\n"),
     identity: JSON.stringify([body.messages, body.seed])
   }
 }

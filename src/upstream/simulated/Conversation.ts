@@ -90,3 +90,7 @@ export interface Answer {
 
 /** Cuts text as the simulated model's tokens: a word with the white space before it, at most 16 characters. */
 export const tokens = (text: string): ReadonlyArray<string> => text.match(/\s*\S{1,16}|\s+/gu) ?? []
+
+/** The tools of a request as a model reads them, line by line; nothing where there are none. */
+export const readableTools = (tools: unknown): ReadonlyArray<string> =>
+  Array.isArray(tools) ? tools.map((tool) => JSON.stringify(tool)) : []

@@ -5,6 +5,7 @@ import {
   type DeclaredTool,
   type Part,
   type Tokens,
+  readableTools,
   tokens,
   type ToolResult
 } from "./Conversation.ts"
@@ -97,7 +98,16 @@ const read = (body: JsonObject): Conversation | Failure => {
     maxTokens:
       typeof max_tokens === "number" && Number.isInteger(max_tokens) && max_tokens >= 0 ? max_tokens : undefined,
     format: readFormat(body),
-    input: [textOf(body.system), ...messages.map((message) => textOf(message.content))].join("\n"),
+    input: [
+      textOf(body.system),
+      ...readableTools(body.tools),
+      ...messages.flatMap(({ content }) => [
+        textOf(content),
+        ...blocksOf(content)
+          .filter(isResult)
+          .map((result) => textOf(result.content))
+      ])
+    ].join("\n"),
     identity: JSON.stringify(body.messages)
   }
 }

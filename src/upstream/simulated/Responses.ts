@@ -6,6 +6,7 @@ import {
   type DeclaredTool,
   type Part,
   type Tokens,
+  readableTools,
   tokens,
   type ToolResult
 } from "./Conversation.ts"
@@ -106,7 +107,11 @@ const read = (body: JsonObject): Conversation | Failure => {
     ...readRounds(items.slice(asked + 1)),
     maxTokens: wholeNumber(body.max_output_tokens),
     format: readFormat(body.text),
-    input: [textOf(body.instructions), ...items.map((item) => textOf(item.content ?? item.output))].join("\n"),
+    input: [
+      textOf(body.instructions),
+      ...readableTools(body.tools),
+      ...items.map((item) => textOf(item.content ?? item.output))
+    ].join("\n"),
     identity: JSON.stringify([input, body.instructions])
   }
 }
@@ -336,6 +341,16 @@ export const responses: SimulatedDialect = {
   stream,
   isDone: (text) => /^event: response\.(completed|incomplete|failed)\n/.test(text),
   whole: (answer, directives, request) => pretty(ended(answer, directives, request, itemsOf(answer, request))),
+  beside: new Map([
+    [
+      "/responses/input_tokens",
+      (conversation, directives) =>
+        pretty({
+          object: "response.input_tokens",
+          input_tokens: directives.input ?? tokens(conversation.input).length
+        })
+    ]
+  ]),
   failureEvent: ({ code, message, param, type }, sequence) =>
     event({ type: "error", sequence_number: sequence, code: code ?? type, message, param })
 }
