@@ -1,5 +1,5 @@
 import { Effect, FileSystem } from "effect"
-import { LineCounter, type Node, isAlias, isMap as isYamlMap, isScalar, isSeq, parseDocument } from "yaml"
+import { LineCounter, type Node, isAlias, isMap as isYamlMap, isPair, isScalar, isSeq, parseDocument } from "yaml"
 import { type ProviderInput, type SluiceConfig, type SluiceConfigInput, defaultProviders, isMap } from "./Config.ts"
 import { ConfigError, type ConfigProblem } from "./ConfigError.ts"
 import { type Source, decode, problemAt, valueAt } from "./Decode.ts"
@@ -66,6 +66,23 @@ const withValue = (root: unknown, [section, key]: ReadonlyArray<string>, value: 
   return isMap(inner) ? { ...root, [section!]: { ...inner, [key!]: value } } : root
 }
 
+/** The path of the key that begins at an offset of the file; empty where none does. */
+const pathOfKey = (node: unknown, offset: number): ReadonlyArray<string> => {
+  const items = isYamlMap(node) || isSeq(node) ? node.items : []
+  for (const [index, item] of items.entries()) {
+    if (!isPair(item)) {
+      const path = pathOfKey(item, offset)
+      if (path.length > 0) return [String(index), ...path]
+      continue
+    }
+    const key = isScalar(item.key) ? String(item.key.value) : ""
+    if ((item.key as Node | null)?.range?.[0] === offset) return [key]
+    const path = pathOfKey(item.value, offset)
+    if (path.length > 0) return [key, ...path]
+  }
+  return []
+}
+
 const beginning = (text: string): string => text.replace(/"(?:[^"\\]|\\.)*"?/g, '"…"').split("\n")[0]!
 
 /** A parsed file, and where its values stand in it. */
@@ -77,12 +94,15 @@ const parse = (file: string, text: string): Effect.Effect<{ value: unknown; line
   const faults = [...document.errors, ...document.warnings]
   if (faults.length > 0) {
     return failure(
-      faults.map((fault) => ({
-        path: "",
-        line: counter.linePos(fault.pos[0]).line,
-        value: null,
-        expected: `not valid YAML: ${beginning(fault.message)}`
-      }))
+      faults.map((fault) => {
+        const twice = fault.code === "DUPLICATE_KEY" ? pathOfKey(document.contents, fault.pos[0]) : []
+        return {
+          path: twice.join("."),
+          line: counter.linePos(fault.pos[0]).line,
+          value: null,
+          expected: twice.length > 0 ? "this key is there already" : `not valid YAML: ${beginning(fault.message)}`
+        }
+      })
     )
   }
   const line: Source["line"] = (path) => {

@@ -318,8 +318,11 @@ tools: { max_turns: 0, call_timeout: never, client_usage: some }
       ])
       assert.deepStrictEqual(
         yield* problemsOf(loadYaml("mcp:\n  servers:\n    a: { command: x }\n    a: { command: y }\n")),
-        ["4  null not valid YAML: Map keys must be unique"]
+        ["4 mcp.servers.a null this key is there already"]
       )
+      assert.deepStrictEqual(yield* problemsOf(loadYaml("a:\n  - b: 1\n  - b: 1\n    c: { d: 1, d: 2 }\n")), [
+        "4 a.1.c.d null this key is there already"
+      ])
     })
   )
 
@@ -331,9 +334,7 @@ tools: { max_turns: 0, call_timeout: never, client_usage: some }
       assert.notInclude(error.message, "canary")
       assert.include(error.message, "not valid YAML")
       assert.isTrue(error.problems.every((problem) => problem.line !== null))
-      assert.deepStrictEqual(yield* problemsOf(loadYaml("a: 1\na: 2")), [
-        "2  null not valid YAML: Map keys must be unique"
-      ])
+      assert.deepStrictEqual(yield* problemsOf(loadYaml("a: 1\na: 2")), ["2 a null this key is there already"])
       assert.match((yield* problemsOf(loadYaml("server: *gone")))[0]!, /not valid YAML/)
     })
   )
