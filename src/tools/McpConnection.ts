@@ -59,6 +59,22 @@ const shortened = (text: string): string => {
   return line.length > longestDetail ? `${line.slice(0, longestDetail - 1)}…` : line
 }
 
+/** A program that the operating system does not find. */
+const isMissingProgram = (error: unknown): boolean => {
+  const { code, syscall } = (error ?? {}) as NodeJS.ErrnoException
+  return code === "ENOENT" && syscall?.startsWith("spawn") === true
+}
+
+/** Why a session could not be opened, in other words than the error's own where these help nobody. */
+const notOpened = (server: McpServerConfig, error: unknown): string | undefined => {
+  const { command } = server
+  if (command === undefined || !isMissingProgram(error)) return undefined
+  // A whole command line may hold credentials, which only `args` are searched for.
+  return /\s/.test(command)
+    ? "there is no such program (ENOENT): what follows its name in command belongs in args"
+    : `there is no program ${command} (ENOENT)`
+}
+
 /** What an error says, and what it is caused by: `fetch failed` alone helps nobody. */
 const describe = (error: unknown): string => {
   if (!(error instanceof Error)) return String(error)
@@ -105,7 +121,10 @@ export const connect = Effect.fnUntraced(function* (
   const { issued, standardError, transport } = makeTransport(server, http.fetch)
   const mask = maskOf(server, issued)
   const errorOf = (error: unknown) =>
-    new McpError({ kind: kindOf(error), detail: shortened(mask.inErrors(describe(error))) })
+    new McpError({
+      kind: kindOf(error),
+      detail: shortened(mask.inErrors(notOpened(server, error) ?? describe(error)))
+    })
 
   const client = new Client(
     { name: "sluice", version },

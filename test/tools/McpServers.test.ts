@@ -386,16 +386,19 @@ describe("a server", () => {
       const catalog = yield* catalogue({
         gone: { url: absent.url },
         missing: { command: "no-such-program-anywhere" },
+        line: { command: "no-such-program --token canary" },
         broken: { command: process.execPath, args: ["-e", "console.error('it says why'); process.exit(3)"] },
         s: { url: server.url }
       })
       assert.deepStrictEqual(
         catalog.servers().map(({ name, status }) => `${name} ${status}`),
-        ["gone failed", "missing failed", "broken failed", "s connected"]
+        ["gone failed", "missing failed", "line failed", "broken failed", "s connected"]
       )
-      const [gone, missing, broken] = catalog.servers().map(({ error }) => error ?? "")
+      const [gone, missing, line, broken] = catalog.servers().map(({ error }) => error ?? "")
       assert.match(gone!, /ECONNREFUSED/)
-      assert.match(missing!, /ENOENT/)
+      assert.strictEqual(missing, "there is no program no-such-program-anywhere (ENOENT)")
+      assert.strictEqual(line, "there is no such program (ENOENT): what follows its name in command belongs in args")
+      assert.isFalse(logs.some((text) => text.includes("canary")))
       assert.match(broken!, /it says why/)
       assert.deepStrictEqual(names(catalog), ["bmcp_s_echo"])
       assert.strictEqual(textOf(yield* call(catalog)), "{}")
