@@ -43,13 +43,16 @@ export const banner = (options: {
     const able = providers.filter(([, provider]) => provider.dialects.includes(dialect))
     return (able.find(([, provider]) => provider.type === preferred) ?? able[0])?.[0]
   }
+  const isSimulated = (name: string) => config.providers[name]?.type === "simulated"
   const messages = speaking("anthropic-messages", "anthropic")
   const responses = speaking("openai-responses", "openai")
   const chat = speaking("openai-chat", "openai")
 
   const clients: Array<string> = []
   if (messages !== undefined) {
-    clients.push(`  Claude Code   ANTHROPIC_BASE_URL=${base}/${messages} claude`)
+    // Who has no account has no key either, and Claude Code's own models are none of the simulated provider's.
+    const [key, model] = isSimulated(messages) ? [" ANTHROPIC_API_KEY=none", " --model sim"] : ["", ""]
+    clients.push(`  Claude Code   ANTHROPIC_BASE_URL=${base}/${messages}${key} claude${model}`)
   }
   if (responses !== undefined) {
     clients.push(

@@ -59,35 +59,45 @@ const shortened = (text: string): string => {
   return line.length > longestDetail ? `${line.slice(0, longestDetail - 1)}…` : line
 }
 
-/** A program that the operating system does not find. */
-const isMissingProgram = (error: unknown): boolean => {
-  const { code, syscall } = (error ?? {}) as NodeJS.ErrnoException
-  return code === "ENOENT" && syscall?.startsWith("spawn") === true
-}
-
-/** Why a session could not be opened, in other words than the error's own where these help nobody. */
-const notOpened = (server: McpServerConfig, error: unknown): string | undefined => {
-  const { command } = server
-  if (command === undefined || !isMissingProgram(error)) return undefined
-  // A whole command line may hold credentials, which only `args` are searched for.
-  return /\s/.test(command)
-    ? "there is no such program (ENOENT): what follows its name in command belongs in args"
-    : `there is no program ${command} (ENOENT)`
-}
+/** What the client library puts before what went wrong while it finds out which protocol a server speaks. */
+const probing = /^Version negotiation (?:probe )?failed: /
+/** What `fetch` says whatever went wrong; the cause says what. */
+const fetchFailed = "fetch failed"
 
 /** What an error says, and what it is caused by: `fetch failed` alone helps nobody. */
 const describe = (error: unknown): string => {
   if (!(error instanceof Error)) return String(error)
   const { code } = error as NodeJS.ErrnoException
   const coded = typeof code === "string" && /^E[A-Z]+$/.test(code) && !error.message.includes(code)
-  const own = coded ? `${code}: ${error.message}` : error.message
+  const message = error.message.replace(probing, "")
+  const own = coded ? `${code}: ${message}` : message
   // A host with several addresses fails with one error for each.
   const cause = error instanceof AggregateError ? error.errors[0] : error.cause
   const why = cause === undefined ? "" : describe(cause)
   // Some errors repeat their cause.
   const repeated = cause instanceof Error && cause.message !== "" && own.endsWith(cause.message)
   if (why === "") return own
+  if (own === fetchFailed) return why
   return repeated ? `${own.slice(0, -cause.message.length)}${why}` : `${own}: ${why}`
+}
+
+/** A program that the operating system does not find. */
+const isMissingProgram = (error: unknown): boolean => {
+  const { code, syscall } = (error ?? {}) as NodeJS.ErrnoException
+  return code === "ENOENT" && syscall?.startsWith("spawn") === true
+}
+
+/** Why a session could not be opened. */
+const notOpened = (server: McpServerConfig, error: unknown): string => {
+  const { command } = server
+  if (error instanceof Error && error.message.replace(probing, "") === fetchFailed) {
+    return `could not be reached: ${describe(error)}`
+  }
+  if (command === undefined || !isMissingProgram(error)) return describe(error)
+  // A whole command line may hold credentials, which only `args` are searched for.
+  return /\s/.test(command)
+    ? "there is no such program (ENOENT): what follows its name in command belongs in args"
+    : `there is no program ${command} (ENOENT)`
 }
 
 const kindOf = (error: unknown): McpError["kind"] => {
@@ -120,11 +130,9 @@ export const connect = Effect.fnUntraced(function* (
   const http = yield* Effect.acquireRelease(Effect.sync(makeFetch), ({ close }) => Effect.promise(() => close()))
   const { issued, standardError, transport } = makeTransport(server, http.fetch)
   const mask = maskOf(server, issued)
-  const errorOf = (error: unknown) =>
-    new McpError({
-      kind: kindOf(error),
-      detail: shortened(mask.inErrors(notOpened(server, error) ?? describe(error)))
-    })
+  const errorBy = (describing: (error: unknown) => string) => (error: unknown) =>
+    new McpError({ kind: kindOf(error), detail: shortened(mask.inErrors(describing(error))) })
+  const errorOf = errorBy(describe)
 
   const client = new Client(
     { name: "sluice", version },
@@ -153,7 +161,7 @@ export const connect = Effect.fnUntraced(function* (
   const timeout = server.url === undefined ? greeting.command : greeting.url
   yield* Effect.tryPromise({
     try: (signal) => client.connect(transport, { timeout, signal }),
-    catch: errorOf
+    catch: errorBy((error) => notOpened(server, error))
   }).pipe(
     Effect.timeoutOrElse({
       duration: timeout,

@@ -195,7 +195,7 @@ export const makeServer = Effect.fnUntraced(function* (
       error = failure.detail
       yield* Deferred.succeed(attempted, undefined)
       if (!repeated) {
-        yield* Effect.logWarning(`the MCP server ${name} is ${lost ? "lost" : "not reached"}: ${failure.detail}`)
+        yield* Effect.logWarning(`the MCP server ${name} is ${lost ? "lost" : "not connected"}: ${failure.detail}`)
       }
       const longest = Math.min(backoff.longest, backoff.first * 2 ** Math.min(attempts, 10))
       // A session that was lost is tried again at once: a server that was restarted is there.

@@ -25,9 +25,17 @@ describe("banner", () => {
     Effect.gen(function* () {
       const config = yield* make({ providers: { sim: { type: "simulated" }, real: { type: "anthropic" } } })
       const text = banner({ host: "127.0.0.1", port: 1, loaded: { config, file: null, warnings: [] } })
-      assert.include(text, "ANTHROPIC_BASE_URL=http://127.0.0.1:1/real claude")
+      assert.include(text, "ANTHROPIC_BASE_URL=http://127.0.0.1:1/real claude\n")
       assert.include(text, 'base_url="http://127.0.0.1:1/sim/v1"')
       assert.include(text, "clients bring their own key")
+    })
+  )
+
+  it.effect("points Claude Code at the simulated model where no other provider speaks Messages", () =>
+    Effect.gen(function* () {
+      const config = yield* make({ providers: { sim: { type: "simulated" } } })
+      const text = banner({ host: "127.0.0.1", port: 1, loaded: { config, file: null, warnings: [] } })
+      assert.include(text, "ANTHROPIC_BASE_URL=http://127.0.0.1:1/sim ANTHROPIC_API_KEY=none claude --model sim\n")
     })
   )
 

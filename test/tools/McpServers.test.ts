@@ -395,7 +395,7 @@ describe("a server", () => {
         ["gone failed", "missing failed", "line failed", "broken failed", "s connected"]
       )
       const [gone, missing, line, broken] = catalog.servers().map(({ error }) => error ?? "")
-      assert.match(gone!, /ECONNREFUSED/)
+      assert.match(gone!, /^could not be reached: connect ECONNREFUSED 127\.0\.0\.1:\d+$/)
       assert.strictEqual(missing, "there is no program no-such-program-anywhere (ENOENT)")
       assert.strictEqual(line, "there is no such program (ENOENT): what follows its name in command belongs in args")
       assert.isFalse(logs.some((text) => text.includes("canary")))
