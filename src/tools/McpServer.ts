@@ -22,6 +22,8 @@ export interface McpServer {
   /** What it offers after `allow` and `deny`, by name; what was known last while it is away. */
   readonly tools: () => ReadonlyArray<OfferedTool>
   readonly status: () => ToolServer
+  /** Why calls of it fail at the moment; `null` while it is connected. */
+  readonly away: () => McpError | null
   /** The result of `tools/call`. Where it is away, it is waited for a little. */
   readonly call: (tool: string, args: Arguments) => Effect.Effect<unknown, McpError>
   /** Hides its credentials in what tools answer. */
@@ -246,6 +248,7 @@ export const makeServer = Effect.fnUntraced(function* (
     url: urlOf(config),
     tools: () => tools,
     status: () => ({ name, status, tools: tools.length, error }),
+    away: () => (connection === null ? unavailable() : null),
     call,
     mask: {
       inErrors: (text) => mask.inErrors(text),

@@ -2,6 +2,7 @@ import { Duration, Effect, Layer } from "effect"
 import type { SluiceConfig } from "../config/Config.ts"
 import { isDeeperThan } from "../wire/JsonDepth.ts"
 import type { Arguments } from "./McpConnection.ts"
+import type { McpError } from "./McpError.ts"
 import type { McpServer } from "./McpServer.ts"
 import { type InjectedTool, type ToolAnswer, ToolCatalog } from "./ToolCatalog.ts"
 import { failure, toolAnswer } from "./ToolContents.ts"
@@ -92,6 +93,10 @@ class Offer {
   }
 }
 
+/** What a model reads of a call that has failed on its way to the server, or there. */
+const unreached = ({ server, tool }: InjectedTool, error: McpError): ToolAnswer =>
+  failure(`The tool ${tool} of ${server} failed: ${error.detail}`, "upstream_unreachable")
+
 /** The selections of servers that a config makes: all of them, unless every alias and provider names some. */
 const selectionsOf = (config: SluiceConfig): ReadonlyArray<ReadonlyArray<string> | null> => {
   const named = [...Object.values(config.providers), ...Object.values(config.models)].map(({ mcp }) => mcp ?? null)
@@ -137,24 +142,26 @@ const make = Effect.fnUntraced(function* (config: SluiceConfig) {
     if (server === undefined) return Effect.succeed(failure(`There is no MCP server ${tool.server}.`))
     const args = argumentsOf(input)
     if (typeof args === "string") return Effect.succeed(failure(args, "bad_request"))
+    const wasAway = server.away() !== null
     return server.call(tool.tool, args).pipe(
       Effect.map((result) => toolAnswer(result, maxBytes, server.mask)),
       // What a server sends must not end a call that it is not the whole of.
       Effect.catchDefect(() => Effect.succeed(failure(`The answer of ${tool.tool} of ${server.name} cannot be read.`))),
-      Effect.catch((error) =>
-        Effect.succeed(
-          failure(`The tool ${tool.tool} of ${server.name} failed: ${error.detail}`, "upstream_unreachable")
-        )
-      ),
+      Effect.catch((error) => Effect.succeed(unreached(tool, error))),
       Effect.timeoutOrElse({
         duration: timeout,
-        orElse: () =>
-          Effect.succeed(
-            failure(
-              `The tool ${tool.tool} of ${server.name} did not answer within ${Duration.format(timeout)}.`,
-              "timeout"
-            )
+        orElse: () => {
+          // One that was away all the time has not been asked.
+          const away = wasAway ? server.away() : null
+          return Effect.succeed(
+            away === null
+              ? failure(
+                  `The tool ${tool.tool} of ${server.name} did not answer within ${Duration.format(timeout)}.`,
+                  "timeout"
+                )
+              : unreached(tool, away)
           )
+        }
       })
     )
   }

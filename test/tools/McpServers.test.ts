@@ -249,6 +249,18 @@ describe("a call", () => {
     })
   )
 
+  it.live("that could not be made within tools.call_timeout says so, and not that the tool took too long", () =>
+    Effect.gen(function* () {
+      const server = yield* mcpServer
+      const catalog = yield* catalogue({ s: { url: server.url } }, { tools: { call_timeout: "100 millis" } })
+      yield* Effect.promise(() => server.stop())
+      yield* until(() => catalog.servers()[0]?.status === "failed")
+      const answer = yield* call(catalog)
+      assert.match(answer.error ?? "", /^The tool echo of s failed: it is not connected: .*ECONNREFUSED/)
+      assert.strictEqual(answer.kind, "upstream_unreachable")
+    })
+  )
+
   it.live("is made again where the server has forgotten the session", () =>
     Effect.gen(function* () {
       const server = yield* mcpServer
