@@ -6,7 +6,7 @@ import { make as makeConfig } from "./config/Load.ts"
 import { isLoopback } from "./config/Listener.ts"
 import { Settings } from "./config/Settings.ts"
 import { storeOf } from "./config/Store.ts"
-import { adminRule, admission } from "./http/Admission.ts"
+import { adminRule, admission, type ListenerKind } from "./http/Admission.ts"
 import * as ApiRoutes from "./http/ApiRoutes.ts"
 import * as Health from "./http/Health.ts"
 import { Lifecycle } from "./http/Lifecycle.ts"
@@ -81,12 +81,12 @@ export const layerOf = (config: SluiceConfig): Layer.Layer<Services, never, Reco
     )
   )
 
-/** The routes, with the management API open to those whom `reachable` says can only be on this machine. */
-const routesFor = (loopback: (config: SluiceConfig) => boolean) =>
+/** The routes, with the management API open without a token where only this machine reaches the listener. */
+const routesFor = (listener: (config: SluiceConfig) => ListenerKind) =>
   Layer.unwrap(
     Effect.map(Settings, (config) => {
       const admit = admission(config.server)
-      const admitAdmin = adminRule({ token: config.server.admin_token, loopback: loopback(config) })
+      const admitAdmin = adminRule({ token: config.server.admin_token, listener: listener(config) })
       return Layer.mergeAll(Routes.layer, Health.layer(admit), ApiRoutes.layer({ admit, admitAdmin }))
     })
   )
@@ -96,11 +96,11 @@ const routesFor = (loopback: (config: SluiceConfig) => boolean) =>
  * `/livez`, `/readyz` and `/metrics`, and the management API below `/api`, which needs `server.admin_token`. Names that
  * clients address the host by have to stand in `server.hosts`.
  */
-export const routes = routesFor(() => false)
+export const routes = routesFor(() => "host")
 
 /** The routes of the service of its own, with a 404 that says what there is. */
 export const serviceRoutes = Layer.mergeAll(
-  routesFor((config) => isLoopback(config.server.host)),
+  routesFor((config) => (isLoopback(config.server.host) ? "loopback" : "network")),
   Routes.notFound
 )
 

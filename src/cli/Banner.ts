@@ -50,7 +50,7 @@ export const banner = (options: {
 
   const clients: Array<string> = []
   if (messages !== undefined) {
-    // Who has no account has no key either, and Claude Code's own models are none of the simulated provider's.
+    // The simulated model needs no key, but Claude Code asks people to log in where it has none.
     const [key, model] = isSimulated(messages) ? [" ANTHROPIC_API_KEY=none", " --model sim"] : ["", ""]
     clients.push(`  Claude Code   ANTHROPIC_BASE_URL=${base}/${messages}${key} claude${model}`)
   }

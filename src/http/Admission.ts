@@ -191,27 +191,28 @@ export type AdminVerdict =
   /** It is answered 403. */
   | { readonly _tag: "Forbidden"; readonly message: string }
 
+/**
+ * Whose listener it is, and who reaches it: Sluice's own, reached from this machine only (`loopback`) or from others,
+ * too (`network`), or that of a host which Sluice is embedded in and which alone knows who reaches it (`host`).
+ */
+export type ListenerKind = "loopback" | "network" | "host"
+
 /** Says by its `authorization` header whether a request may use `/api` and `/console`. */
 export type AdmitAdmin = (authorization: string | undefined) => AdminVerdict
 
 /**
  * Makes the rule of `/api` and `/console`: with `server.admin_token` they need it as a bearer (RFC 6750) everywhere;
- * without one they answer on a loopback listener only.
- *
- * @param options.loopback whether only this machine reaches the listener
+ * without one they answer on a loopback listener of Sluice's own only.
  */
 export const adminRule = (options: {
   readonly token: Redacted.Redacted<string> | undefined
-  readonly loopback: boolean
+  readonly listener: ListenerKind
 }): AdmitAdmin => {
   if (options.token === undefined) {
-    const verdict: AdminVerdict = options.loopback
-      ? { _tag: "Allowed" }
-      : {
-          _tag: "Forbidden",
-          message:
-            "This shows what people wrote, so off loopback it needs a token: set server.admin_token or SLUICE_ADMIN_TOKEN, and send it as a bearer."
-        }
+    const verdict: AdminVerdict =
+      options.listener === "loopback"
+        ? { _tag: "Allowed" }
+        : { _tag: "Forbidden", message: needsToken(options.listener) }
     return () => verdict
   }
   const expected = digest(Redacted.value(options.token))
@@ -225,6 +226,14 @@ export const adminRule = (options: {
       ? { _tag: "Allowed" }
       : { _tag: "Unauthorized", message: "This is not the admin token (server.admin_token)." }
   }
+}
+
+const needsToken = (listener: "network" | "host") => {
+  const [where, key] =
+    listener === "host"
+      ? ["where Sluice is embedded", "server.admin_token in the config of Sluice.layer"]
+      : ["off loopback", "server.admin_token or SLUICE_ADMIN_TOKEN"]
+  return `This shows what people wrote, so ${where} it needs a token: set ${key}, and send it as a bearer.`
 }
 
 const digest = (text: string): Buffer => createHash("sha256").update(text).digest()

@@ -139,7 +139,7 @@ const makeHandler = Effect.gen(function* () {
   }
 
   const token = config.server.admin_token
-  const admitAdmin = token === undefined ? null : adminRule({ token, loopback: false })
+  const admitAdmin = token === undefined ? null : adminRule({ token, listener: "network" })
 
   /** The client's credential for a provider. The admin token is none: it must not get into other hands. */
   const credentialFrom = ({ headers }: IncomingMessage): Credential | null => {

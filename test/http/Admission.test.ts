@@ -212,8 +212,8 @@ describe("the origin rule", () => {
 describe("the admin rule", () => {
   const token = Redacted.make("admin-token-0123456789")
 
-  it.each([true, false])("wants the token where one is set (loopback: %s)", (loopback) => {
-    const rule = adminRule({ token, loopback })
+  it.each(["loopback", "network", "host"] as const)("wants the token where one is set (%s)", (listener) => {
+    const rule = adminRule({ token, listener })
     expect(rule("Bearer admin-token-0123456789")._tag).toBe("Allowed")
     expect(rule("bearer  admin-token-0123456789 ")._tag).toBe("Allowed")
     for (const wrong of [
@@ -232,14 +232,17 @@ describe("the admin rule", () => {
   })
 
   it("never says what the token is", () => {
-    const rule = adminRule({ token, loopback: false })
+    const rule = adminRule({ token, listener: "network" })
     expect(JSON.stringify([rule(undefined), rule("Bearer wrong-guess")])).not.toMatch(/0123456789|wrong-guess/)
   })
 
-  it("without a token answers on loopback only, and says off it how to set one", () => {
-    expect(adminRule({ token: undefined, loopback: true })(undefined)._tag).toBe("Allowed")
-    const refused = adminRule({ token: undefined, loopback: false })("Bearer anything")
+  it.each([
+    ["network", /so off loopback it needs a token: set server\.admin_token or SLUICE_ADMIN_TOKEN, /],
+    ["host", /so where Sluice is embedded it needs a token: set server\.admin_token in the config of Sluice\.layer, /]
+  ] as const)("without a token answers on loopback only, and says elsewhere (%s) how to set one", (listener, said) => {
+    expect(adminRule({ token: undefined, listener: "loopback" })(undefined)._tag).toBe("Allowed")
+    const refused = adminRule({ token: undefined, listener })("Bearer anything")
     expect(refused._tag).toBe("Forbidden")
-    expect(refused._tag === "Forbidden" && refused.message).toMatch(/server\.admin_token.*SLUICE_ADMIN_TOKEN/)
+    expect(refused._tag === "Forbidden" && refused.message).toMatch(said)
   })
 })

@@ -12,9 +12,9 @@ import { RawClient } from "../support/RawClient.ts"
 import { interception, start, thought, toolCall, turn, usage } from "../recorder/rows.ts"
 
 const admit = admission({ host: "127.0.0.1", hosts: [], origins: ["https://tools.example"] })
-const openRules = { admit, admitAdmin: adminRule({ token: undefined, loopback: true }) }
-const tokenRules = { admit, admitAdmin: adminRule({ token: Redacted.make("the-admin-token"), loopback: true }) }
-const remoteRules = { admit, admitAdmin: adminRule({ token: undefined, loopback: false }) }
+const openRules = { admit, admitAdmin: adminRule({ token: undefined, listener: "loopback" }) }
+const tokenRules = { admit, admitAdmin: adminRule({ token: Redacted.make("the-admin-token"), listener: "loopback" }) }
+const remoteRules = { admit, admitAdmin: adminRule({ token: undefined, listener: "network" }) }
 
 const broken = Layer.effect(
   Recorder,

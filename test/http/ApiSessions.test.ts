@@ -11,7 +11,7 @@ import { close, interception, turn, usage } from "../recorder/rows.ts"
 
 const rules = {
   admit: admission({ host: "127.0.0.1", hosts: [], origins: [] }),
-  admitAdmin: adminRule({ token: undefined, loopback: true })
+  admitAdmin: adminRule({ token: undefined, listener: "loopback" })
 }
 
 const served = HttpRouter.serve(ApiRoutes.layer(rules), { disableLogger: true, disableListenLog: true }).pipe(
