@@ -25,7 +25,7 @@ const all = (...signs: ReadonlyArray<Sign>): ReadonlyArray<Sign> => signs
  * Who is known by what: the first row of which one sign is seen names the client. Apps stand before what they are built
  * on, since a fork still sends headers of its origin and an app those of its SDK; to know another one is to add a row.
  *
- * Where nothing else is said, a sign was observed (CLIENTS.md), or is what the app's own source sends.
+ * Where nothing else is said, a sign was observed in requests of the app, or is what its own source sends.
  */
 const table: ReadonlyArray<readonly [client: string, ...signs: ReadonlyArray<Sign | ReadonlyArray<Sign>>]> = [
   [

@@ -3,7 +3,7 @@ import { clientOf, clients, type HeaderMap } from "../../src/sessions/Clients.ts
 
 const stainless = { "x-stainless-lang": "js", "x-stainless-package-version": "1.0.0" }
 
-/** What each client sends: observed (CLIENTS.md), or as its source says. */
+/** What each client sends: observed in its requests, or as its source says. */
 const observed: ReadonlyArray<readonly [client: string, what: string, headers: HeaderMap]> = [
   [
     "claude-code",
