@@ -92,6 +92,12 @@ export const checkServers = Effect.fnUntraced(function* (
   config: SluiceConfig
 ): Effect.fn.Return<ReadonlyArray<ServiceCheck>, never, ToolCatalog> {
   const catalog = yield* ToolCatalog
+  // By now they have had the two seconds that building the catalogue takes.
+  const slow = catalog.servers().filter(({ status }) => status === "connecting")
+  if (slow.length > 0) {
+    const names = slow.map(({ name }) => name).join(", ")
+    yield* Console.error(`waiting up to ${Duration.format(patienceWithServers)} for MCP servers to answer: ${names}`)
+  }
   yield* Effect.sleep("50 millis").pipe(
     Effect.repeat({ until: () => catalog.servers().every(({ status }) => status !== "connecting") }),
     Effect.timeoutOption(patienceWithServers)

@@ -166,6 +166,7 @@ mcp: { servers: { one: { url: "http://h/mcp?key=canary" }, two: { command: run, 
         })
       const good = yield* checked({ name: "two", status: "connected", tools: 1, error: null })
       assert.strictEqual(good.exitCode, 0)
+      assert.strictEqual(good.errors, "")
       assert.match(
         good.output,
         /MCP SERVER +ADDRESS +FINDING\none +ok +http:\/\/h\/mcp +offers 13 tools\ntwo +ok +run +offers 1 tool$/
@@ -176,6 +177,7 @@ mcp: { servers: { one: { url: "http://h/mcp?key=canary" }, two: { command: run, 
       assert.match(bad.output, /two +FAILED +run +spawn run ENOENT$/)
       const silent = yield* checked({ name: "two", status: "connecting", tools: 0, error: null })
       assert.strictEqual(silent.exitCode, 1)
+      assert.strictEqual(silent.errors, "waiting up to 1m for MCP servers to answer: two")
       assert.match(silent.output, /two +FAILED +run +no answer within 1m$/)
     })
   )
