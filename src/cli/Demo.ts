@@ -1,5 +1,7 @@
 import { Console, Data, Effect, Option } from "effect"
 import { HttpBody, HttpClient, HttpClientRequest, type HttpClientResponse } from "effect/http"
+import { type LoadedConfig, defaultFile } from "../config/Load.ts"
+import { storeOf } from "../config/Store.ts"
 import { Recorder } from "../recorder/Recorder.ts"
 import { renderInterceptions } from "./Records.ts"
 import { table } from "./Table.ts"
@@ -86,6 +88,34 @@ const errorMessage = (text: string): string | undefined => {
 }
 
 const messageOf = (text: string): string => errorMessage(text) ?? text.slice(0, 80)
+
+/** Text as one word of a shell. */
+const word = (text: string): string => (/^[\w./:@%+=-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`)
+
+/**
+ * Commands by which people look again at what the demonstration recorded, as far as something is left of it, with the
+ * flags that lead there.
+ *
+ * @param command what people type to run Sluice
+ */
+export const placesToLook = (
+  command: string,
+  { config, file }: LoadedConfig
+): ReadonlyArray<readonly [what: string, how: string]> => {
+  const { url } = config.recorder
+  const named = file === null || file === defaultFile ? "" : ` --config ${word(file)}`
+  // Whether the file says so, or a flag or the environment did, cannot be told any more.
+  const database = file === null && url === defaultDatabase ? "" : ` --database ${word(url)}`
+  const kept = [
+    ["these records again", `${command} records${named}${database}`],
+    ["all about one of them", `${command} records${named}${database} --id <ID>`],
+    ["where they are kept", url]
+  ] as const
+  return [...(storeOf(url)?.kind === "sqlite" ? kept : []), ["serve the gateway", `${command} serve${named}`]]
+}
+
+/** What `recorder.url` is by default. */
+const defaultDatabase = "sqlite:./sluice.db"
 
 /**
  * Makes a few calls to a gateway's simulated provider, saying what comes of each, and prints what was recorded.

@@ -3,7 +3,7 @@ import { NodeHttpClient, NodeRuntime, NodeServices } from "@effect/platform-node
 import { Cause, Console, Deferred, Effect, Layer, References, Runtime } from "effect"
 import { banner } from "./Banner.ts"
 import { run } from "./Cli.ts"
-import { type DemoFailed, demo } from "./Demo.ts"
+import { type DemoFailed, demo, placesToLook } from "./Demo.ts"
 import type { SluiceConfig } from "../config/Config.ts"
 import type { ConfigError } from "../config/ConfigError.ts"
 import { listenerError } from "../config/Listener.ts"
@@ -49,12 +49,7 @@ const demoCommand = Effect.fnUntraced(function* (loaded: LoadedConfig): Effect.f
     server: { ...loaded.config.server, host: "127.0.0.1", port: 0 },
     providers: simulated === undefined ? { ...loaded.config.providers, ...added.providers } : loaded.config.providers
   }
-  const look = [
-    ["these records again", `${command} records`],
-    ["all about one of them", `${command} records --id <ID>`],
-    ["serve the gateway", `${command} serve`],
-    ["where they are kept", config.recorder.url]
-  ] as const
+  const look = placesToLook(command, loaded)
   yield* Effect.gen(function* () {
     const port = yield* Deferred.make<number>()
     yield* Effect.raceFirst(
