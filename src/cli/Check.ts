@@ -2,7 +2,7 @@ import { Console, Duration, Effect, type Layer, Redacted, References, Result, ty
 import type { ProviderConfig, SluiceConfig } from "../config/Config.ts"
 import { listenerError } from "../config/Listener.ts"
 import type { LoadedConfig } from "../config/Load.ts"
-import { ToolCatalog } from "../tools/ToolCatalog.ts"
+import { ToolCatalog, type ToolServer, listed, mostTools, selectionsOf } from "../tools/ToolCatalog.ts"
 import { Address } from "../upstream/Address.ts"
 import { hint } from "../upstream/Credential.ts"
 import type { Exchanger } from "../upstream/Exchange.ts"
@@ -87,10 +87,33 @@ export const checkProviders = (
 /** How long servers may take: a program may have to be installed first (`npx`). */
 const patienceWithServers = Duration.seconds(60)
 
-/** Connects to every MCP server of a config at once; the findings come in the config's order. */
+/** What was found out about the MCP servers of a config. */
+interface ServersCheck {
+  /** In the config's order. */
+  readonly checks: ReadonlyArray<ServiceCheck>
+  /** What they have and is not offered. */
+  readonly warnings: ReadonlyArray<string>
+}
+
+/** Which tools no request has, though their server is there: what is wrong with them, or that they are too many. */
+const toolWarnings = (config: SluiceConfig, servers: ReadonlyArray<ToolServer>): ReadonlyArray<string> => {
+  const unfit = servers.flatMap(({ leftOut = [], name }) =>
+    leftOut.length === 0 ? [] : [`tools of ${name} are left out: ${listed(leftOut, "; ")}`]
+  )
+  const tooMany = selectionsOf(config).flatMap((selection) => {
+    const chosen = servers.filter(({ name }) => selection === null || selection.includes(name))
+    const count = chosen.reduce((sum, { tools }) => sum + tools, 0)
+    if (count <= mostTools) return []
+    const names = chosen.map(({ name }) => name).join(", ")
+    return [`a request takes ${mostTools} tools: ${count - mostTools} of the ${count} of ${names} are left out`]
+  })
+  return [...unfit, ...tooMany]
+}
+
+/** Connects to every MCP server of a config at once. */
 export const checkServers = Effect.fnUntraced(function* (
   config: SluiceConfig
-): Effect.fn.Return<ReadonlyArray<ServiceCheck>, never, ToolCatalog> {
+): Effect.fn.Return<ServersCheck, never, ToolCatalog> {
   const catalog = yield* ToolCatalog
   // By now they have had the two seconds that building the catalogue takes.
   const slow = catalog.servers().filter(({ status }) => status === "connecting")
@@ -102,14 +125,16 @@ export const checkServers = Effect.fnUntraced(function* (
     Effect.repeat({ until: () => catalog.servers().every(({ status }) => status !== "connecting") }),
     Effect.timeoutOption(patienceWithServers)
   )
-  return catalog.servers().map(({ error, name, status, tools }) => {
+  const servers = catalog.servers()
+  const checks = servers.map(({ error, leftOut = [], name, status, tools }): ServiceCheck => {
     const server = config.mcp.servers[name]
     const address = server?.url?.replace(/\?.*/, "") ?? server?.command ?? ""
     const silent = `no answer within ${Duration.format(patienceWithServers)}`
-    return status === "connected"
-      ? { name, ok: true, address, finding: `offers ${tools} ${tools === 1 ? "tool" : "tools"}` }
-      : { name, ok: false, address, finding: error ?? silent }
+    if (status !== "connected") return { name, ok: false, address, finding: error ?? silent }
+    const unfit = leftOut.length === 0 ? "" : `; ${leftOut.length} more cannot be used`
+    return { name, ok: true, address, finding: `offers ${tools} ${tools === 1 ? "tool" : "tools"}${unfit}` }
   })
+  return { checks, warnings: toolWarnings(config, servers) }
 })
 
 /** The findings as lines for people, under what was looked at. */
@@ -146,12 +171,13 @@ export const check = Effect.fn("Check.check")(function* (
   yield* Console.log(`\n${renderChecks(checks, options.width)}`)
   const servers =
     Object.keys(loaded.config.mcp.servers).length === 0
-      ? []
+      ? { checks: [], warnings: [] }
       : yield* checkServers(loaded.config).pipe(
           Effect.provide(options.tools),
           // What it would log is what is printed here.
           Effect.provideService(References.MinimumLogLevel, "None")
         )
-  if (servers.length > 0) yield* Console.log(`\n${renderChecks(servers, options.width, "MCP SERVER")}`)
-  return refusal === null && [...checks, ...servers].every(({ ok }) => ok)
+  if (servers.checks.length > 0) yield* Console.log(`\n${renderChecks(servers.checks, options.width, "MCP SERVER")}`)
+  for (const warning of servers.warnings) yield* Console.log(`warning: ${warning}`)
+  return refusal === null && [...checks, ...servers.checks].every(({ ok }) => ok)
 })

@@ -3,7 +3,7 @@ import type { McpServerConfig } from "../config/Config.ts"
 import { type Arguments, connect, type McpConnection } from "./McpConnection.ts"
 import { McpError } from "./McpError.ts"
 import { type Mask, maskOf } from "./Secrets.ts"
-import type { ToolServer } from "./ToolCatalog.ts"
+import { type ToolServer, listed } from "./ToolCatalog.ts"
 import { longestName } from "./ToolName.ts"
 import { inputSchemaText } from "./ToolSchema.ts"
 
@@ -38,8 +38,7 @@ const backoff = { first: 500, longest: 30_000 }
 const steady = 10_000
 /** How long to wait after listing tools before listing them again, in milliseconds, however often they change. */
 const betweenLists = 1_000
-/** How many tools a warning tells of, and how much of what is wrong with one, in characters. */
-const mostTold = 20
+/** How much of what is wrong with a tool is told, in characters. */
 const longestProblem = 200
 /** How long a call waits for a server that is away, in milliseconds. */
 const patience = 5_000
@@ -65,9 +64,16 @@ const byName = (a: OfferedTool, b: OfferedTool) => (a.tool < b.tool ? -1 : a.too
 /** What a server sent as its tools: those that can be offered, in order, and why others cannot. */
 const read = (
   sent: ReadonlyArray<unknown>,
-  offered: (tool: string) => boolean
+  offered: (tool: string) => boolean,
+  mask: Mask
 ): { readonly tools: ReadonlyArray<OfferedTool>; readonly leftOut: ReadonlyArray<string> } => {
   const tools = new Map<string, OfferedTool>()
+  // Hidden before it is cut, so that no beginning of a credential is left; a terminal is not to be told what to do.
+  const shown = (text: string, longest: number) =>
+    mask
+      .inErrors(text)
+      .replace(/\p{Cc}/gu, " ")
+      .slice(0, longest)
   const leftOut: Array<string> = []
   for (const entry of sent) {
     const { description, inputSchema, name } = (entry ?? {}) as { readonly [key: string]: unknown }
@@ -75,7 +81,7 @@ const read = (
     else if (offered(name) && !tools.has(name)) {
       const schema = inputSchemaText(inputSchema)
       if (typeof schema !== "string")
-        leftOut.push(`${name.slice(0, longestName)}: ${schema.problem.slice(0, longestProblem)}`)
+        leftOut.push(`${shown(name, longestName)}: ${shown(schema.problem, longestProblem)}`)
       else {
         const text = typeof description === "string" ? description : null
         tools.set(name, { tool: name, description: text, inputSchema: schema })
@@ -107,17 +113,15 @@ export const makeServer = Effect.fnUntraced(function* (
   let status: ToolServer["status"] = "connecting"
   let error: string | null = null
   let connectedAt = 0
-  let leftOutBefore = ""
+  let leftOut: ReadonlyArray<string> = []
   let mask = maskOf(config, () => [])
 
   const refresh = Effect.fnUntraced(function* (session: McpConnection) {
-    const found = read(yield* session.tools, offered)
-    const more = found.leftOut.length > mostTold ? ` and ${found.leftOut.length - mostTold} more` : ""
-    const leftOut = `${found.leftOut.slice(0, mostTold).join("; ")}${more}`
-    if (leftOut !== leftOutBefore && leftOut !== "") {
-      yield* Effect.logWarning(`tools of the MCP server ${name} are left out: ${leftOut}`)
-    }
-    leftOutBefore = leftOut
+    const found = read(yield* session.tools, offered, session.mask)
+    const before = listed(leftOut, "; ")
+    leftOut = found.leftOut
+    const now = listed(leftOut, "; ")
+    if (now !== before && now !== "") yield* Effect.logWarning(`tools of the MCP server ${name} are left out: ${now}`)
     if (!sameTools(tools, found.tools)) {
       tools = found.tools
       yield* onTools()
@@ -247,7 +251,7 @@ export const makeServer = Effect.fnUntraced(function* (
     name,
     url: urlOf(config),
     tools: () => tools,
-    status: () => ({ name, status, tools: tools.length, error }),
+    status: () => ({ name, status, tools: tools.length, error, leftOut }),
     away: () => (connection === null ? unavailable() : null),
     call,
     mask: {

@@ -4,21 +4,15 @@ import { isDeeperThan } from "../wire/JsonDepth.ts"
 import type { Arguments } from "./McpConnection.ts"
 import type { McpError } from "./McpError.ts"
 import type { McpServer } from "./McpServer.ts"
-import { type InjectedTool, type ToolAnswer, ToolCatalog } from "./ToolCatalog.ts"
+import { type InjectedTool, type ToolAnswer, ToolCatalog, listed, mostTools, selectionsOf } from "./ToolCatalog.ts"
 import { failure, toolAnswer } from "./ToolContents.ts"
 import { toolNames } from "./ToolName.ts"
-
-/** The most tools that providers take in one request. */
-const mostTools = 128
 
 /** How long starting waits for servers, so that the first call has their tools. */
 const firstWait = Duration.seconds(2)
 
 /** How deep arguments may be. What reads and writes them recurses. */
 const deepestArguments = 500
-
-/** How many tools a warning names. */
-const mostNamed = 20
 
 const isObject = (value: unknown): value is Arguments =>
   typeof value === "object" && value !== null && !Array.isArray(value)
@@ -97,13 +91,6 @@ class Offer {
 const unreached = ({ server, tool }: InjectedTool, error: McpError): ToolAnswer =>
   failure(`The tool ${tool} of ${server} failed: ${error.detail}`, "upstream_unreachable")
 
-/** The selections of servers that a config makes: all of them, unless every alias and provider names some. */
-const selectionsOf = (config: SluiceConfig): ReadonlyArray<ReadonlyArray<string> | null> => {
-  const named = [...Object.values(config.providers), ...Object.values(config.models)].map(({ mcp }) => mcp ?? null)
-  const distinct = new Map(named.map((servers) => [JSON.stringify(servers), servers]))
-  return [...distinct.values()]
-}
-
 const make = Effect.fnUntraced(function* (config: SluiceConfig) {
   // The client takes a tenth of a second to load, which who has no servers does not pay.
   const { makeServer } = yield* Effect.promise(() => import("./McpServer.ts"))
@@ -115,8 +102,7 @@ const make = Effect.fnUntraced(function* (config: SluiceConfig) {
   const onTools = Effect.fnUntraced(function* () {
     offer.update()
     const leftOut = [...new Set(selections.flatMap((selection) => offer.leftOut(selection)))]
-    const more = leftOut.length > mostNamed ? ` and ${leftOut.length - mostNamed} more` : ""
-    const text = `${leftOut.slice(0, mostNamed).join(", ")}${more}`
+    const text = listed(leftOut, ", ")
     if (text !== warned && text !== "") {
       yield* Effect.logWarning(
         `a request takes ${mostTools} tools: ${leftOut.length} of MCP servers are left out: ${text}`

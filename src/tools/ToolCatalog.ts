@@ -1,4 +1,5 @@
 import { Context, Effect, Layer } from "effect"
+import type { SluiceConfig } from "../config/Config.ts"
 import type { ToolContent, ToolDefinition } from "../dialect/InjectedTools.ts"
 
 /** A tool that Sluice adds to requests. Its `name` is `bmcp_<server>_<tool>`. */
@@ -31,7 +32,12 @@ export interface ToolServer {
   readonly tools: number
   /** Why it failed, without credentials. */
   readonly error: string | null
+  /** The tools that it has and that cannot be offered: what each is called, and what is wrong with it. */
+  readonly leftOut?: ReadonlyArray<string>
 }
+
+/** The most tools that providers take in one request. */
+export const mostTools = 128
 
 /** The tools that Sluice adds to requests and runs itself. */
 export class ToolCatalog extends Context.Service<
@@ -62,3 +68,19 @@ export class ToolCatalog extends Context.Service<
 }
 
 const noTools: ReadonlyArray<InjectedTool> = []
+
+/** The selections of servers that a config makes: all of them, unless every alias and provider names some. */
+export const selectionsOf = (config: SluiceConfig): ReadonlyArray<ReadonlyArray<string> | null> => {
+  const named = [...Object.values(config.providers), ...Object.values(config.models)].map(({ mcp }) => mcp ?? null)
+  const distinct = new Map(named.map((servers) => [JSON.stringify(servers), servers]))
+  return [...distinct.values()]
+}
+
+/** How many things are named before the others are only counted. */
+const mostNamed = 20
+
+/** Things as text for people; where there are many, the first of them and how many more there are. */
+export const listed = (things: ReadonlyArray<string>, separator: string): string => {
+  const more = things.length > mostNamed ? ` and ${things.length - mostNamed} more` : ""
+  return `${things.slice(0, mostNamed).join(separator)}${more}`
+}

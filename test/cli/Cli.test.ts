@@ -175,6 +175,15 @@ mcp: { servers: { one: { url: "http://h/mcp?key=canary" }, two: { command: run, 
       const bad = yield* checked({ name: "two", status: "failed", tools: 0, error: "spawn run ENOENT" })
       assert.strictEqual(bad.exitCode, 1)
       assert.match(bad.output, /two +FAILED +run +spawn run ENOENT$/)
+      const leftOut = ["list: its schema is no object", 'text: its schema is of "string" and not of an object']
+      const much = yield* checked({ name: "two", status: "connected", tools: 120, error: null, leftOut })
+      assert.strictEqual(much.exitCode, 0)
+      assert.include(
+        much.output,
+        `offers 120 tools; 2 more cannot be used
+warning: tools of two are left out: ${leftOut.join("; ")}
+warning: a request takes 128 tools: 5 of the 133 of one, two are left out`
+      )
       const silent = yield* checked({ name: "two", status: "connecting", tools: 0, error: null })
       assert.strictEqual(silent.exitCode, 1)
       assert.strictEqual(silent.errors, "waiting up to 1m for MCP servers to answer: two")

@@ -71,9 +71,11 @@ describe("the tools of a server", () => {
         { name: "bare" },
         { name: "list", inputSchema: [] },
         { name: "text", inputSchema: { type: "string" } },
-        { name: "typo", inputSchema: { type: "object", properties: { a: { type: "strin" } } } }
+        { name: "typo", inputSchema: { type: "object", properties: { a: { type: "strin" } } } },
+        { name: `${"x".repeat(57)}canary\u001b[31m`, inputSchema: [] },
+        { name: `${"x".repeat(60)}canary`, inputSchema: [] }
       ]
-      const catalog = yield* catalogue({ s: { url: server.url } })
+      const catalog = yield* catalogue({ s: { url: server.url, headers: { "x-note": "canary" } } })
       assert.deepStrictEqual(
         catalog.tools(null).map(({ inputSchema, tool }) => [tool, inputSchema]),
         [
@@ -83,6 +85,11 @@ describe("the tools of a server", () => {
       )
       const warning = logs.find((line) => line.includes("are left out") && line.includes("typo"))
       assert.match(warning ?? "", /list: .*text: .*typo: /)
+      const { leftOut } = catalog.servers()[0]!
+      assert.strictEqual(warning?.endsWith(`are left out: ${leftOut?.join("; ")}`), true)
+      assert.strictEqual(leftOut?.length, 5)
+      assert.strictEqual(leftOut?.at(-2), `${"x".repeat(57)}*** [31: its schema is no object`)
+      assert.strictEqual(leftOut?.at(-1), `${"x".repeat(60)}***: its schema is no object`)
     })
   )
 
