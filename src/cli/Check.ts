@@ -128,7 +128,8 @@ export const checkServers = Effect.fnUntraced(function* (
   const servers = catalog.servers()
   const checks = servers.map(({ error, leftOut = [], name, status, tools }): ServiceCheck => {
     const server = config.mcp.servers[name]
-    const address = server?.url?.replace(/\?.*/, "") ?? server?.command ?? ""
+    // Arguments that were written into the command by mistake may hold credentials.
+    const address = server?.url?.replace(/\?.*/, "") ?? server?.command?.replace(/\s.*/s, " …") ?? ""
     const silent = `no answer within ${Duration.format(patienceWithServers)}`
     if (status !== "connected") return { name, ok: false, address, finding: error ?? silent }
     const unfit = leftOut.length === 0 ? "" : `; ${leftOut.length} more cannot be used`

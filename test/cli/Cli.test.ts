@@ -175,6 +175,16 @@ mcp: { servers: { one: { url: "http://h/mcp?key=canary" }, two: { command: run, 
       const bad = yield* checked({ name: "two", status: "failed", tools: 0, error: "spawn run ENOENT" })
       assert.strictEqual(bad.exitCode, 1)
       assert.match(bad.output, /two +FAILED +run +spawn run ENOENT$/)
+      const line = {
+        "sluice.yaml":
+          "providers: { sim: { type: simulated } }\nmcp: { servers: { two: { command: run --token canary } } }"
+      }
+      const mistaken = yield* sluice(["check"], {
+        files: line,
+        tools: tools({ name: "two", status: "failed", tools: 0, error: "there is no such program" })
+      })
+      assert.match(mistaken.output, /two +FAILED +run … +there is no such program$/)
+      assert.notInclude(mistaken.output, "canary")
       const leftOut = ["list: its schema is no object", 'text: its schema is of "string" and not of an object']
       const much = yield* checked({ name: "two", status: "connected", tools: 120, error: null, leftOut })
       assert.strictEqual(much.exitCode, 0)
