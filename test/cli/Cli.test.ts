@@ -179,10 +179,10 @@ mcp: { servers: { one: { url: "http://h/mcp?key=canary" }, two: { command: run, 
         "sluice.yaml":
           "providers: { sim: { type: simulated } }\nmcp: { servers: { two: { command: run --token canary } } }"
       }
-      const mistaken = yield* sluice(["check"], {
-        files: line,
-        tools: tools({ name: "two", status: "failed", tools: 0, error: "there is no such program" })
-      })
+      const failed = tools({ name: "two", status: "failed", tools: 0, error: "there is no such program" })
+      const checking = yield* Effect.forkChild(sluice(["check"], { files: line, tools: failed }))
+      yield* TestClock.adjust("1 seconds")
+      const mistaken = yield* Fiber.join(checking)
       assert.match(mistaken.output, /two +FAILED +run … +there is no such program$/)
       assert.notInclude(mistaken.output, "canary")
       const leftOut = ["list: its schema is no object", 'text: its schema is of "string" and not of an object']
