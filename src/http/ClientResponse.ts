@@ -4,6 +4,7 @@ import type { Answer } from "../interception/Answer.ts"
 import type { IdleTimers, Watched } from "../upstream/Upstream.ts"
 import { Uptake } from "../upstream/Uptake.ts"
 import type { Frame } from "../wire/Frame.ts"
+import { inOnePiece } from "../wire/Pieces.ts"
 
 /** What a response needs to know of the configuration, in milliseconds. */
 export interface ResponseLimits {
@@ -151,13 +152,15 @@ class Sink implements Watched {
   }
 
   /**
-   * Writes frames in one piece, without a copy where all are neighbours of one network chunk; waits while the client is
-   * slower than they come. `response.cork()` is no way to put several together: it may say that a drain is to come where
-   * none will, as it counts what it holds back, and the socket what that has not taken.
+   * Writes frames, without a copy where all are neighbours of one network chunk; waits while the client is slower than they
+   * come. `response.cork()` is no way to put several chunks together: it may say that a drain is to come where none will,
+   * as it counts what it holds back, and the socket what that has not taken.
    */
   write(frames: ReadonlyArray<Frame>): Effect.Effect<void> {
     this.writes++
-    return this.response.write(joined(frames)) ? Effect.void : this.drained
+    let flowing = true
+    for (const piece of inOnePiece(runsOf(frames))) flowing = this.response.write(piece)
+    return flowing ? Effect.void : this.drained
   }
 
   private readonly drained: Effect.Effect<void> = Effect.callback<void>((resume) => {
@@ -203,8 +206,8 @@ class Sink implements Watched {
   }
 }
 
-/** The bytes of frames that follow one another. */
-const joined = (frames: ReadonlyArray<Frame>): Buffer => {
+/** The bytes of frames that follow one another, neighbours of one network chunk in one slice of it. */
+const runsOf = (frames: ReadonlyArray<Frame>): ReadonlyArray<Buffer> => {
   const runs: Array<Buffer> = []
   let { source, start, end } = frames[0]!
   for (let i = 1; i < frames.length; i++) {
@@ -218,8 +221,6 @@ const joined = (frames: ReadonlyArray<Frame>): Buffer => {
     start = frame.start
     end = frame.end
   }
-  const last = start === 0 && end === source.length ? source : source.subarray(start, end)
-  if (runs.length === 0) return last
-  runs.push(last)
-  return Buffer.concat(runs)
+  runs.push(start === 0 && end === source.length ? source : source.subarray(start, end))
+  return runs
 }

@@ -1,6 +1,7 @@
 import type { TransportName } from "../../dialect/Dialect.ts"
 import { Frame, whole } from "../../wire/Frame.ts"
 import { SseDecoder } from "../../wire/SseDecoder.ts"
+import { inOnePiece } from "../../wire/Pieces.ts"
 import type { Stage } from "./Stage.ts"
 
 /** Bytes to frames, for one transport. */
@@ -39,8 +40,7 @@ class DecodeSse implements Decode {
   }
 
   push(chunks: ReadonlyArray<Buffer>, out: Array<Frame>): void {
-    // Joined they are read, and go on, as one.
-    this.decoder.push(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks), out)
+    for (const piece of inOnePiece(chunks)) this.decoder.push(piece, out)
   }
 
   end(out: Array<Frame>): void {
