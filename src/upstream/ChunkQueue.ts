@@ -7,6 +7,9 @@ export interface Producer {
   readonly resume: () => void
 }
 
+/** Up to how many bytes wait for what else the same read of the network brings. */
+const together = 8 * 1024
+
 /** How many unread bytes stop the producer. */
 const highWater = 256 * 1024
 
@@ -50,10 +53,14 @@ export class ChunkQueue<E> {
       this.paused = true
       this.producer?.pause()
     }
-    // What came in one read of the network is taken at once: a consumer costs more than its chunks do.
-    if (this.consumer === undefined || this.waking) return
-    this.waking = true
-    queueMicrotask(this.wakeSoon)
+    if (this.consumer === undefined) return
+    // What came in one read of the network is taken at once: a consumer costs more than its chunks do, as long as they
+    // are small. Large ones are better not kept.
+    if (this.size > together) this.wake()
+    else if (!this.waking) {
+      this.waking = true
+      queueMicrotask(this.wakeSoon)
+    }
   }
 
   end(): void {
