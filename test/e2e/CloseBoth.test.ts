@@ -124,7 +124,13 @@ describe("close both (law 4)", () => {
             Effect.tap((open) =>
               Effect.sync(() => assert.deepStrictEqual(open, { gateway: sockets, upstream: 0 }, "open sockets"))
             ),
-            Effect.andThen(holding)
+            Effect.andThen(holding),
+            // A checkpoint may be under way, whose thread is waited for.
+            Effect.repeat({
+              schedule: Schedule.spaced("100 millis"),
+              times: 50,
+              until: ({ handles }) => !handles.includes("MessagePort")
+            })
           )
 
         /** How long after their clients the upstreams were left, in milliseconds. */
