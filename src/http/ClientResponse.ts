@@ -4,7 +4,7 @@ import type { Answer } from "../interception/Answer.ts"
 import type { IdleTimers, Watched } from "../upstream/Upstream.ts"
 import { Uptake } from "../upstream/Uptake.ts"
 import type { Frame } from "../wire/Frame.ts"
-import { inOnePiece } from "../wire/Pieces.ts"
+import { joinSmall } from "../wire/JoinSmall.ts"
 
 /** What a response needs to know of the configuration, in milliseconds. */
 export interface ResponseLimits {
@@ -159,7 +159,7 @@ class Sink implements Watched {
   write(frames: ReadonlyArray<Frame>): Effect.Effect<void> {
     this.writes++
     let flowing = true
-    for (const piece of inOnePiece(runsOf(frames))) flowing = this.response.write(piece)
+    for (const piece of joinSmall(runsOf(frames))) flowing = this.response.write(piece)
     return flowing ? Effect.void : this.drained
   }
 

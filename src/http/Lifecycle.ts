@@ -49,6 +49,7 @@ export class Lifecycle extends Context.Service<
         let sending: Member<() => void> | undefined
         return {
           arriving: () => {
+            sending?.leave()
             sending = arriving.add(end)
             if (phase !== "serving") end()
           },

@@ -24,3 +24,18 @@ it.effect("a call whose request is still on its way is broken off by a drain, wh
     assert.deepStrictEqual(ended, ["early", "late", "read"])
   }).pipe(Effect.provide(Lifecycle.layer))
 )
+
+it.effect("a call that says twice that its request is on its way is broken off once, and not once it is there", () =>
+  Effect.gen(function* () {
+    const lifecycle = yield* Lifecycle
+    let ended = 0
+    const call = lifecycle.enter(() => ended++)
+    call.arriving()
+    call.arriving()
+    call.arrived()
+    lifecycle.become("draining")
+    assert.strictEqual(ended, 0)
+    call.leave()
+    assert.strictEqual(lifecycle.open(), 0)
+  }).pipe(Effect.provide(Lifecycle.layer))
+)

@@ -1,7 +1,7 @@
 import type { TransportName } from "../../dialect/Dialect.ts"
 import { Frame, whole } from "../../wire/Frame.ts"
 import { SseDecoder } from "../../wire/SseDecoder.ts"
-import { inOnePiece } from "../../wire/Pieces.ts"
+import { joinSmall } from "../../wire/JoinSmall.ts"
 import type { Stage } from "./Stage.ts"
 
 /** Bytes to frames, for one transport. */
@@ -40,7 +40,7 @@ class DecodeSse implements Decode {
   }
 
   push(chunks: ReadonlyArray<Buffer>, out: Array<Frame>): void {
-    for (const piece of inOnePiece(chunks)) this.decoder.push(piece, out)
+    for (const piece of joinSmall(chunks)) this.decoder.push(piece, out)
   }
 
   end(out: Array<Frame>): void {

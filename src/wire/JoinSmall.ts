@@ -2,7 +2,7 @@
 const joinedBytes = 64 * 1024
 
 /** Buffers that follow one another, as one where they are small; large ones as they are: copies of those would add up. */
-export const inOnePiece = (pieces: ReadonlyArray<Buffer>): ReadonlyArray<Buffer> => {
+export const joinSmall = (pieces: ReadonlyArray<Buffer>): ReadonlyArray<Buffer> => {
   if (pieces.length < 2) return pieces
   let size = 0
   for (const piece of pieces) size += piece.length
